@@ -1,0 +1,64 @@
+"""Recurrent sequence-to-sequence models in Keras 3 on TensorFlow.
+
+Importing this package imports nothing else: TensorFlow takes seconds to load, and a
+program that only asks for help or for a version should not wait for it. A public
+name is loaded when it is first used (PEP 562), and with it the module that registers
+every class a saved model may hold.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getattr__
+    from kseq.config import Seq2SeqConfig as Seq2SeqConfig
+    from kseq.models import Seq2Seq as Seq2Seq
+    from kseq.models import build_decoder as build_decoder
+    from kseq.models import build_encoder as build_encoder
+    from kseq.models import build_inference_models as build_inference_models
+    from kseq.models import build_seq2seq as build_seq2seq
+    from kseq.translator import Translator as Translator
+    from kseq.translator import load_model as load_model
+
+_HOME = {
+    "Seq2Seq": "kseq.models",
+    "Seq2SeqConfig": "kseq.config",
+    "Translator": "kseq.translator",
+    "build_decoder": "kseq.models",
+    "build_encoder": "kseq.models",
+    "build_inference_models": "kseq.models",
+    "build_seq2seq": "kseq.models",
+    "load_model": "kseq.translator",
+}
+_ROOMS = (
+    "config",
+    "data",
+    "decoding",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "plotting",
+    "training",
+    "translator",
+)
+
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("kseq")
+    if name in _HOME:
+        importlib.import_module("kseq.registration")
+        value = getattr(importlib.import_module(_HOME[name]), name)
+        globals()[name] = value  # the next look-up does not come here
+        return value
+    if name in _ROOMS:
+        return importlib.import_module(f"kseq.{name}")
+    raise AttributeError(f"module 'kseq' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_ROOMS])

@@ -1,0 +1,91 @@
+"""Checks of arguments that several modules share."""
+
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+
+def check_integer(name: str, value: Any, minimum: int) -> int:
+    """Returns `value` as an int, or raises an error that names the argument.
+
+    Args:
+        name: str, the argument's name in the caller's signature.
+        value: anything; Python and numpy integers pass, booleans do not.
+        minimum: int, the least value allowed.
+
+    Returns:
+        The value as a Python int.
+
+    Raises:
+        TypeError: if `value` is not an integer.
+        ValueError: if `value` is below `minimum`.
+    """
+    wanted = f"`{name}` must be an integer of at least {minimum}."
+    # A boolean is an int to Python, but `digits=True` is always a slip.
+    if isinstance(value, bool):
+        raise TypeError(f"{wanted} Received: {value!r}.")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{wanted} Received: {value!r} of type {type(value).__name__}."
+        ) from None
+    if number < minimum:
+        raise ValueError(f"{wanted} Received: {number}.")
+    return number
+
+
+def check_boolean(name: str, value: Any) -> bool:
+    """Returns `value` if it is a boolean, or raises an error that names the argument.
+
+    Args:
+        name: str, the argument's name in the caller's signature.
+        value: anything.
+
+    Returns:
+        The value.
+
+    Raises:
+        TypeError: if `value` is not a boolean.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be True or False. Received: {value!r}.")
+    return value
+
+
+def check_texts(name: str, value: Any) -> list[str]:
+    """Returns `value` as a list of strings, or raises an error that names the misfit.
+
+    Args:
+        name: str, the argument's name in the caller's signature.
+        value: an iterable of strings: a list, a pandas Series, a numpy array of
+            strings. One string alone is refused: Python would read it as a list of
+            its characters.
+
+    Returns:
+        A list of strings.
+
+    Raises:
+        TypeError: if `value` is a single string, is not iterable, or holds anything
+            but strings.
+    """
+    if isinstance(value, str):
+        raise TypeError(
+            f"`{name}` must be a list of strings. Received the single string "
+            f"{value!r}; put it in a list: [{value!r}]."
+        )
+    if not isinstance(value, Iterable):
+        raise TypeError(
+            f"`{name}` must be a list of strings. Received: {value!r} of type "
+            f"{type(value).__name__}."
+        )
+    texts = []
+    for index, item in enumerate(value):
+        if not isinstance(item, str):
+            raise TypeError(
+                f"`{name}` must hold strings alone. Received: {item!r} of type "
+                f"{type(item).__name__} at index {index}; convert or drop it first."
+            )
+        # numpy's own string type would leak into vocabularies and JSON.
+        texts.append(str(item))
+    return texts

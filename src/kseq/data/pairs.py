@@ -1,0 +1,371 @@
+"""Pairs of texts as padded ids, ready for `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kseq.checks import check_boolean, check_integer, check_texts
+from kseq.data.batching import Batch, batch_of, pairs_dataset, row_lengths
+from kseq.data.vocabulary import END, PAD, START, Ids, Vocabulary
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+    import tensorflow as tf
+
+
+class Examples:
+    """Pairs of a source and a target, as rows of ids.
+
+    `examples[:100]` is the first hundred pairs, and an array of indices or of
+    booleans picks pairs likewise.
+
+    Args:
+        source: integers of shape `(size, source_time)`: each row ended by `</s>`, then
+            padded on the right.
+        target: integers of shape `(size, target_time)`, likewise.
+        source_vocab: `Vocabulary` of the sources.
+        target_vocab: `Vocabulary` of the targets.
+
+    Raises:
+        TypeError: if a vocabulary is not a `Vocabulary`.
+        ValueError: if the arrays do not agree in size, are empty, or hold a row that is
+            not tokens, one `</s>` and padding.
+
+    Example:
+        >>> from kseq.data import from_pairs
+        >>> examples = from_pairs(["a b", "b"], ["x", "y z"])
+        >>> examples.source
+        array([[5, 4, 3],
+               [4, 3, 0]], dtype=int32)
+        >>> inputs, targets = examples.arrays()
+        >>> inputs["decoder_inputs"]
+        array([[2, 4, 0],
+               [2, 5, 6]], dtype=int32)
+    """
+
+    def __init__(
+        self,
+        source: npt.ArrayLike,
+        target: npt.ArrayLike,
+        source_vocab: Vocabulary,
+        target_vocab: Vocabulary,
+    ) -> None:
+        _check_vocabulary("source_vocab", source_vocab)
+        _check_vocabulary("target_vocab", target_vocab)
+        self.source = _check_rows("source", source, len(source_vocab))
+        self.target = _check_rows("target", target, len(target_vocab))
+        if len(self.source) != len(self.target):
+            raise ValueError(
+                "`source` and `target` must have one row for each pair. Received: "
+                f"{len(self.source)} and {len(self.target)} rows."
+            )
+        self.source_vocab = source_vocab
+        self.target_vocab = target_vocab
+
+    def __len__(self) -> int:
+        """Returns the number of pairs."""
+        return len(self.source)
+
+    def __repr__(self) -> str:
+        """Returns a short description."""
+        return (
+            f"<Examples: {len(self)} pairs, source {self.source.shape}, "
+            f"target {self.target.shape}>"
+        )
+
+    def __getitem__(self, rows: slice | npt.ArrayLike) -> Examples:
+        """Returns some of the pairs, padded as before.
+
+        Args:
+            rows: a slice, or a list or array of indices or of booleans.
+
+        Returns:
+            `Examples`.
+
+        Raises:
+            TypeError: if `rows` is a single number.
+            ValueError: if no pair is left.
+        """
+        if not isinstance(rows, slice):
+            picked = np.asarray(rows)
+            if picked.ndim != 1:
+                raise TypeError(
+                    "`examples[...]` must be given a slice or a list of indices. "
+                    f"Received: {rows!r}; for one pair write examples[i : i + 1]."
+                )
+            rows = picked
+        source, target = self.source[rows], self.target[rows]
+        if not len(source):
+            raise ValueError(
+                f"`examples[...]` must pick at least one of the {len(self)} pairs. "
+                f"Received: {rows!r}."
+            )
+        return Examples(source, target, self.source_vocab, self.target_vocab)
+
+    def source_texts(self) -> list[str]:
+        """Returns the sources as strings, decoded now."""
+        return self.source_vocab.decode(self.source)
+
+    def target_texts(self) -> list[str]:
+        """Returns the targets as strings, decoded now."""
+        return self.target_vocab.decode(self.target)
+
+    def frame(self) -> pd.DataFrame:
+        """Returns the pairs as a DataFrame.
+
+        Returns:
+            pandas DataFrame with the string columns `source` and `target`.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(
+            {"source": self.source_texts(), "target": self.target_texts()}
+        )
+
+    def arrays(self) -> Batch:
+        """Returns the whole set as arrays, for `fit(*arrays, validation_split=0.3)`.
+
+        Returns:
+            A tuple `(inputs, targets)` of int32 arrays: `inputs` is a dict of
+            `encoder_inputs`, `(size, source_time)`, and `decoder_inputs`,
+            `(size, target_time)`; `targets` is `(size, target_time)`.
+        """
+        return batch_of(self.source, self.target)
+
+    def dataset(
+        self,
+        batch_size: int,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_remainder: bool = False,
+        repeat: bool = False,
+        initial_epoch: int = 0,
+    ) -> tf.data.Dataset:
+        """Returns the pairs as a `tf.data.Dataset`, each batch trimmed to its longest.
+
+        The order of an epoch is `kseq.data.batching.epoch_order(size, seed, epoch)`,
+        whatever TensorFlow's seed. An epoch is counted when a pass comes to its last
+        batch, so epoch k of `fit` is epoch `initial_epoch + k`: a pass given up
+        midway, such as the batch that `fit` looks at before it starts, is read again
+        in the same order. `evaluate` and a loop of your own count too. Two iterators
+        that start at the same time read the same epoch.
+
+        Args:
+            batch_size: int, pairs a batch.
+            shuffle: bool, whether every epoch has an order of its own. Defaults to
+                True.
+            seed: int, together with the epoch it decides the order. Defaults to 0.
+            drop_remainder: bool, whether a smaller last batch is left out. Defaults
+                to False.
+            repeat: bool, whether the dataset is endless, epoch after epoch; then each
+                iterator starts at `initial_epoch`, and `fit` needs `steps_per_epoch`.
+                Defaults to False.
+            initial_epoch: int, the epoch that comes first: to go on with a run, pass
+                `fit` the same number. Defaults to 0.
+
+        Returns:
+            A `tf.data.Dataset` of `(inputs, targets)`: a dict of `encoder_inputs` and
+            `decoder_inputs`, and the targets, all int32 of shape `(None, None)`.
+
+        Raises:
+            TypeError: if an argument has the wrong type.
+            ValueError: if a number is out of range, or if `drop_remainder` leaves
+                nothing.
+        """
+        return pairs_dataset(
+            self.source,
+            self.target,
+            batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            drop_remainder=drop_remainder,
+            repeat=repeat,
+            initial_epoch=initial_epoch,
+        )
+
+    def pydataset(
+        self, batch_size: int, shuffle: bool = True, seed: int = 0
+    ) -> keras.utils.PyDataset:
+        """Returns the pairs as a `keras.utils.PyDataset`, padded to the set's longest.
+
+        The order within an epoch is `epoch_order(size, seed, epoch)`, where `epoch` is
+        the number of `on_epoch_end` calls so far. Keras calls it once before the first
+        epoch of every `fit` and `evaluate`, so epoch k of a first `fit` reads order
+        k + 1; and `fit` visits the batches in a random order of its own unless it is
+        given `shuffle=False`. Where the order must be exact, use `dataset`.
+
+        Args:
+            batch_size: int, pairs a batch; the last one may be smaller.
+            shuffle: bool, whether every epoch has an order of its own. Defaults to
+                True.
+            seed: int, together with the epoch it decides the order. Defaults to 0.
+
+        Returns:
+            A `keras.utils.PyDataset` of `(inputs, targets)`, int32 arrays as `arrays`
+            returns them.
+
+        Raises:
+            TypeError: if an argument has the wrong type.
+            ValueError: if a number is out of range.
+        """
+        batch_size = check_integer("batch_size", batch_size, 1)
+        seed = check_integer("seed", seed, 0)
+        check_boolean("shuffle", shuffle)
+        from kseq.data._pydataset import PairsPyDataset
+
+        return PairsPyDataset(self.source, self.target, batch_size, shuffle, seed)
+
+
+def from_pairs(
+    sources: Iterable[str],
+    targets: Iterable[str],
+    tokenizer: str = "whitespace",
+    source_tokenizer: str | None = None,
+    target_tokenizer: str | None = None,
+    source_vocab: Vocabulary | None = None,
+    target_vocab: Vocabulary | None = None,
+    min_frequency: int = 1,
+    max_size: int | None = None,
+    shared_vocab: bool = False,
+) -> Examples:
+    """Makes `Examples` from texts of your own, with their vocabularies.
+
+    Args:
+        sources: list of str, pandas Series or numpy array of str.
+        targets: the same number of str, the i-th one belongs to the i-th source.
+        tokenizer: str, `"whitespace"` or `"characters"`, for both sides. Defaults to
+            `"whitespace"`.
+        source_tokenizer: str or None, the sources' own tokenizer. Defaults to None.
+        target_tokenizer: str or None, the targets' own tokenizer. Defaults to None.
+        source_vocab: `Vocabulary` or None, built from the sources where None; a
+            vocabulary brings its own tokenizer. Defaults to None.
+        target_vocab: `Vocabulary` or None, likewise. Defaults to None.
+        min_frequency: int, tokens seen less often become `<unk>`. Defaults to 1.
+        max_size: int or None, the most ordinary tokens of a built vocabulary.
+            Defaults to None, no limit.
+        shared_vocab: bool, whether one vocabulary is built from both sides. Defaults
+            to False.
+
+    Returns:
+        `Examples`. Tokens that a vocabulary lacks are `<unk>`.
+
+    Raises:
+        TypeError: if a side is not a list of strings, or a vocabulary not a
+            `Vocabulary`.
+        ValueError: if the sides differ in length or are empty, or if options
+            contradict each other.
+
+    Example:
+        >>> from kseq.data import from_pairs
+        >>> train = from_pairs(
+        ...     ["ab", "ba"], ["A B", "B A"], source_tokenizer="characters"
+        ... )
+        >>> train.source_vocab.tokens[4:], train.target_vocab.tokens[4:]
+        (('a', 'b'), ('A', 'B'))
+        >>> train[:1].target_texts()
+        ['A B']
+    """
+    sources = check_texts("sources", sources)
+    targets = check_texts("targets", targets)
+    if len(sources) != len(targets):
+        raise ValueError(
+            "`sources` and `targets` must have the same length. Received: "
+            f"{len(sources)} sources and {len(targets)} targets."
+        )
+    if not sources:
+        raise ValueError(
+            "`sources` and `targets` must hold at least one pair. Received: none."
+        )
+    check_boolean("shared_vocab", shared_vocab)
+    cuts = {
+        "source": _tokenizer_of("source", source_vocab, source_tokenizer, tokenizer),
+        "target": _tokenizer_of("target", target_vocab, target_tokenizer, tokenizer),
+    }
+    limits: dict[str, Any] = {"min_frequency": min_frequency, "max_size": max_size}
+    if shared_vocab:
+        if source_vocab is not None or target_vocab is not None:
+            raise ValueError(
+                "`shared_vocab` must be False when a vocabulary is given; to share it, "
+                "pass it as both `source_vocab` and `target_vocab`."
+            )
+        if cuts["source"] != cuts["target"]:
+            raise ValueError(
+                "`shared_vocab` must be False when the two sides are cut differently. "
+                f"Received: {cuts['source']!r} for sources, {cuts['target']!r} for "
+                "targets."
+            )
+        source_vocab = target_vocab = Vocabulary.build(
+            sources + targets, cuts["source"], **limits
+        )
+    if source_vocab is None:
+        source_vocab = Vocabulary.build(sources, cuts["source"], **limits)
+    if target_vocab is None:
+        target_vocab = Vocabulary.build(targets, cuts["target"], **limits)
+    return Examples(
+        source_vocab.encode(sources),
+        target_vocab.encode(targets),
+        source_vocab,
+        target_vocab,
+    )
+
+
+def _tokenizer_of(
+    side: str, vocab: Vocabulary | None, own: str | None, common: str
+) -> str:
+    """Returns the tokenizer of one side: its vocabulary's, its own, or the common."""
+    if vocab is None:
+        return common if own is None else own
+    _check_vocabulary(f"{side}_vocab", vocab)
+    if own is not None and own != vocab.tokenizer:
+        raise ValueError(
+            f"`{side}_tokenizer` must be that of `{side}_vocab`, {vocab.tokenizer!r}, "
+            f"or be left out. Received: {own!r}."
+        )
+    return vocab.tokenizer
+
+
+def _check_vocabulary(name: str, vocab: Any) -> None:
+    """Raises unless `vocab` is a `Vocabulary`."""
+    if not isinstance(vocab, Vocabulary):
+        raise TypeError(
+            f"`{name}` must be a Vocabulary. Received: {vocab!r} of type "
+            f"{type(vocab).__name__}; make one with Vocabulary.build or "
+            "Vocabulary.load."
+        )
+
+
+def _check_rows(name: str, ids: npt.ArrayLike, vocab_size: int) -> Ids:
+    """Returns `ids` as int32, or raises unless rows are tokens, `</s>`, padding."""
+    array = np.asarray(ids)
+    if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(
+            f"`{name}` must be integers of shape (size, time). Received: shape "
+            f"{array.shape}, dtype {array.dtype}."
+        )
+    if not len(array):
+        raise ValueError(f"`{name}` must have at least one row. Received: none.")
+    if array.size and (array.min() < 0 or array.max() >= vocab_size):
+        raise ValueError(
+            f"`{name}` must lie in 0..{vocab_size - 1}, its vocabulary's range. "
+            f"Received ids from {array.min()} to {array.max()}."
+        )
+    array = array.astype(np.int32, copy=False)
+    lengths = row_lengths(array)
+    real = array != PAD
+    ends = array == END
+    last = np.arange(array.shape[1]) == lengths[:, None] - 1
+    good = np.all((ends == last) & (array != START), axis=1) & (lengths > 0)
+    # Padding inside a row would push the row's last token beyond its length.
+    good &= np.all(real == (np.arange(array.shape[1]) < lengths[:, None]), axis=1)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise ValueError(
+            f"`{name}` must hold rows of tokens, one </s> ({END}), then padding "
+            f"({PAD}). Received: row {row}, {array[row].tolist()}."
+        )
+    return array

@@ -1,0 +1,302 @@
+"""What all tasks share: drawing, splitting and streaming examples.
+
+A task draws *problems*, one row of integers each (operands, or symbols), and renders
+them as ids in one go; no text is made on the way.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kseq.checks import check_integer
+from kseq.data.batching import Batch, batch_of, stream_dataset
+from kseq.data.pairs import Examples
+from kseq.data.vocabulary import Ids, Vocabulary
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Problems = npt.NDArray[np.integer[Any]]
+
+# Each use of a seed draws from a generator of its own, so that `sample(seed=0)` and
+# `split(seed=0)` have nothing in common. No zeros: SeedSequence ignores trailing ones.
+_SAMPLE, _SPLIT, _STREAM = 0x73616D70, 0x73706C69, 0x73747265
+
+# A space is listed rather than drawn from when at least this part of it is asked for,
+# or when it is so small that listing costs nothing.
+_LISTED_FRACTION = 4
+_LISTED_SIZE = 50_000
+
+
+class Task(abc.ABC):
+    """A source of examples that knows their right answers.
+
+    Everything drawn is a pure function of the arguments: the same in every process.
+    A subclass gives `vocab`, `distinct`, `answer` and the four underscored methods
+    below.
+
+    Args:
+        vocab: `Vocabulary` of both sides.
+    """
+
+    def __init__(self, vocab: Vocabulary) -> None:
+        self.vocab = vocab
+
+    @property
+    @abc.abstractmethod
+    def distinct(self) -> int:
+        """How many distinct examples exist, as `split` counts them."""
+
+    @abc.abstractmethod
+    def answer(self, text: str) -> str:
+        """Returns the right target of a source.
+
+        Args:
+            text: str, a source.
+
+        Returns:
+            str, the target as `decode` gives it.
+
+        Raises:
+            TypeError: if `text` is not a string.
+            ValueError: if `text` is no source of this task.
+        """
+
+    @abc.abstractmethod
+    def _draw(self, rng: np.random.Generator, size: int) -> Problems:
+        """Draws problems independently: integers of shape `(size, width)`."""
+
+    @abc.abstractmethod
+    def _keys(self, problems: Problems) -> npt.NDArray[np.int64]:
+        """Returns int64 `(size, words)`: equal rows for problems that are the same."""
+
+    @abc.abstractmethod
+    def _list(
+        self, rng: np.random.Generator
+    ) -> tuple[Problems, npt.NDArray[np.float64]]:
+        """Lists every distinct problem, with its probability up to a factor."""
+
+    @abc.abstractmethod
+    def _render(self, problems: Problems) -> tuple[Ids, Ids]:
+        """Returns the source and target ids of problems, rows ended by `</s>`."""
+
+    def encode(self, texts: Iterable[str]) -> Ids:
+        """Turns sources into ids.
+
+        Args:
+            texts: list of str.
+
+        Returns:
+            int32 array of shape `(batch, longest)`, rows ended by `</s>`.
+
+        Raises:
+            TypeError: if `texts` is not a list of strings.
+            ValueError: if a text holds a token that the task does not know.
+        """
+        return self.vocab.encode(texts, strict=True)
+
+    def decode(self, ids: npt.ArrayLike) -> list[str]:
+        """Turns ids, of sources or of targets, into texts.
+
+        Args:
+            ids: integers of shape `(batch, time)`, or `(batch, n, time)` as decoding
+                returns them: then the first of the `n` hypotheses is read.
+
+        Returns:
+            list of `batch` strings.
+
+        Raises:
+            ValueError: if `ids` has another shape or dtype, or is out of range.
+        """
+        return self.vocab.decode(ids)
+
+    def sample(self, n: int, seed: int = 0) -> Examples:
+        """Draws examples independently of one another, so some may be the same.
+
+        Args:
+            n: int, the number of examples.
+            seed: int, 0 or more. Defaults to 0.
+
+        Returns:
+            `Examples`.
+
+        Raises:
+            TypeError: if an argument is not an integer.
+            ValueError: if an argument is out of range.
+        """
+        n = check_integer("n", n, 1)
+        seed = check_integer("seed", seed, 0)
+        return self._examples(self._draw(_generator(seed, _SAMPLE), n))
+
+    def split(
+        self,
+        train_size: int,
+        valid_size: int,
+        seed: int = 0,
+        test_size: int | None = None,
+    ) -> tuple[Examples, ...]:
+        """Draws sets that share no example, each free of repetitions.
+
+        All the examples together are drawn as `sample` draws them, skipping those
+        drawn before, and are then dealt out at random.
+
+        Args:
+            train_size: int, the number of training examples.
+            valid_size: int, the number of validation examples.
+            seed: int, 0 or more. Defaults to 0.
+            test_size: int or None, the number of test examples. Defaults to None, no
+                test set.
+
+        Returns:
+            A tuple `(train, valid)`, or `(train, valid, test)` if `test_size` is given,
+            of `Examples`.
+
+        Raises:
+            TypeError: if an argument is not an integer.
+            ValueError: if an argument is out of range, or if more distinct examples
+                are asked for than exist.
+        """
+        sizes = [
+            check_integer("train_size", train_size, 1),
+            check_integer("valid_size", valid_size, 1),
+        ]
+        names = "`train_size` + `valid_size`"
+        if test_size is not None:
+            sizes.append(check_integer("test_size", test_size, 1))
+            names += " + `test_size`"
+        seed = check_integer("seed", seed, 0)
+        needed = sum(sizes)
+        if needed > self.distinct:
+            raise ValueError(
+                f"{names} must be at most {self.distinct}, the number of distinct "
+                f"examples that this task has. Received: {needed}; ask for fewer or "
+                "make the task larger."
+            )
+        rng = _generator(seed, _SPLIT)
+        problems = self._draw_distinct(rng, needed)
+        # Rare examples tend to be drawn late: without this they would all be tests.
+        whole = self._examples(problems[rng.permutation(needed)])
+        stops = np.cumsum(sizes)
+        return tuple(
+            whole[stop - size : stop] for size, stop in zip(sizes, stops, strict=True)
+        )
+
+    def batch(self, batch_size: int, seed: int = 0, step: int = 0) -> Batch:
+        """Returns one batch of the endless stream: a pure function of (seed, step).
+
+        Args:
+            batch_size: int, examples a batch.
+            seed: int, 0 or more. Defaults to 0.
+            step: int, 0 or more, the batch's place in the stream. Defaults to 0.
+
+        Returns:
+            A tuple `(inputs, targets)` of int32 arrays: a dict of `encoder_inputs`,
+            `(batch_size, source_time)`, and `decoder_inputs`,
+            `(batch_size, target_time)`; and the targets, `(batch_size, target_time)`.
+
+        Raises:
+            TypeError: if an argument is not an integer.
+            ValueError: if an argument is out of range.
+        """
+        batch_size = check_integer("batch_size", batch_size, 1)
+        seed = check_integer("seed", seed, 0)
+        step = check_integer("step", step, 0)
+        rng = _generator(seed, _STREAM, step)
+        return batch_of(*self._render(self._draw(rng, batch_size)))
+
+    def stream(
+        self, batch_size: int, seed: int = 0, initial_step: int = 0
+    ) -> tf.data.Dataset:
+        """Returns endless fresh examples; `fit` needs `steps_per_epoch` with it.
+
+        Args:
+            batch_size: int, examples a batch.
+            seed: int, 0 or more. Defaults to 0.
+            initial_step: int, the step of the first batch: to go on with a run, the
+                number of batches it has seen. Defaults to 0.
+
+        Returns:
+            A `tf.data.Dataset` whose element k is
+            `batch(batch_size, seed, initial_step + k)`, int32 of shape
+            `(None, None)`.
+
+        Raises:
+            TypeError: if an argument is not an integer.
+            ValueError: if an argument is out of range.
+        """
+        batch_size = check_integer("batch_size", batch_size, 1)
+        seed = check_integer("seed", seed, 0)
+        initial_step = check_integer("initial_step", initial_step, 0)
+        return stream_dataset(
+            lambda step: self.batch(batch_size, seed, step), initial_step
+        )
+
+    def _examples(self, problems: Problems) -> Examples:
+        return Examples(*self._render(problems), self.vocab, self.vocab)
+
+    def _draw_distinct(self, rng: np.random.Generator, needed: int) -> Problems:
+        """Draws distinct problems, as if by drawing and skipping what came before."""
+        if self.distinct <= max(_LISTED_FRACTION * needed, _LISTED_SIZE):
+            problems, weights = self._list(rng)
+            # The order of Exp(1) / weight is that of successive draws by weight
+            # without replacement (Efraimidis and Spirakis, 2006).
+            times = rng.exponential(size=len(problems)) / weights
+            return problems[np.argsort(times, kind="stable")[:needed]]
+        problems = self._draw(rng, needed)
+        while True:
+            kept = problems[_first_rows(self._keys(problems))]
+            missing = needed - len(kept)
+            if missing <= 0:
+                return kept[:needed]
+            # Repetitions grow towards the end, so ask for more than are missing.
+            more = max(2 * missing, needed // 8, 64)
+            problems = np.concatenate([kept, self._draw(rng, more)])
+
+
+def _generator(*entropy: int) -> np.random.Generator:
+    return np.random.default_rng(list(entropy))
+
+
+def _first_rows(keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Returns where each distinct row of `(size, words)` stands first, ascending."""
+    order = np.lexsort(keys.T)  # stable: equal rows stay in their order
+    ranked = keys[order]
+    new = np.ones(len(keys), dtype=bool)
+    new[1:] = np.any(ranked[1:] != ranked[:-1], axis=1)
+    return np.sort(order[new])
+
+
+def pack_rows(
+    values: npt.NDArray[Any],
+    kept: npt.NDArray[np.bool_],
+    fill: int,
+    width: int | None = None,
+    right: bool = False,
+) -> Ids:
+    """Moves the kept values of each row together, in their order.
+
+    Args:
+        values: integers of shape `(size, time)`.
+        kept: bool of shape `(size, time)`.
+        fill: int, what stands in the cells left over.
+        width: int or None, the columns of the result. Defaults to None, the longest
+            row's.
+        right: bool, whether the values stand at the right end. Defaults to False.
+
+    Returns:
+        int32 array of shape `(size, width)`.
+    """
+    lengths = np.count_nonzero(kept, axis=1)[:, None]  # (size, 1)
+    if width is None:
+        width = int(lengths.max())
+    columns = np.arange(width)
+    packed = np.full((len(values), width), fill, dtype=np.int32)
+    # Both masks are read row by row, so each row's values meet its own cells.
+    filled = columns >= width - lengths if right else columns < lengths
+    packed[filled] = values[kept]
+    return packed

@@ -1,0 +1,125 @@
+"""Token ids as they enter a model."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from kseq.layers.masking import check_right_padding
+
+
+@keras.saving.register_keras_serializable(package="kseq")
+class TokenIds(keras.layers.Layer):
+    """Checks token ids inside the graph and returns them as int32.
+
+    An embedding on a GPU answers an id out of range with zeros, a one-hot layer does
+    so everywhere: training goes on, on wrong data. This layer raises
+    `tf.errors.InvalidArgumentError` that names the input and the range instead. (XLA
+    leaves the check out.)
+
+    Args:
+        vocab_size: Ids must be in 0..vocab_size - 1.
+        input_name: Name of the input, for the error.
+        padded_right: Also require of ids (batch, time) that padding (0) is on the right
+            only. Default False.
+        empty_rows: With `padded_right`, allow rows of padding only. Default False.
+
+    Call arguments:
+        ids: Integer token ids of any shape.
+
+    Returns:
+        The same ids, int32.
+
+    Example:
+        >>> import numpy as np
+        >>> from kseq.layers import TokenIds
+        >>> TokenIds(10, "encoder_inputs")(np.array([[4, 9]])).numpy().tolist()
+        [[4, 9]]
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        input_name: str = "ids",
+        padded_right: bool = False,
+        empty_rows: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.vocab_size = vocab_size
+        self.input_name = input_name
+        self.padded_right = padded_right
+        self.empty_rows = empty_rows
+
+    def call(self, ids: Any) -> Any:
+        ids = tf.cast(ids, tf.int32)
+        low, high = tf.reduce_min(ids), tf.reduce_max(ids)
+        # The extremes of an empty tensor are the extremes of int32, swapped.
+        inside = ((low >= 0) & (high < self.vocab_size)) | tf.equal(tf.size(ids), 0)
+        checks = [
+            tf.debugging.Assert(
+                inside,
+                [
+                    f"`{self.input_name}` must hold token ids in 0.."
+                    f"{self.vocab_size - 1}. Received ids from",
+                    low,
+                    "to",
+                    high,
+                ],
+            )
+        ]
+        if self.padded_right and ids.shape.rank == 2:
+            mask = tf.not_equal(ids, 0)
+            checks += check_right_padding(mask, self.input_name, self.empty_rows)
+        with tf.control_dependencies(checks):
+            return tf.identity(ids)
+
+    def compute_output_spec(self, ids: Any) -> keras.KerasTensor:
+        return keras.KerasTensor(ids.shape, dtype="int32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "vocab_size": self.vocab_size,
+            "input_name": self.input_name,
+            "padded_right": self.padded_right,
+            "empty_rows": self.empty_rows,
+        }
+
+
+@keras.saving.register_keras_serializable(package="kseq")
+class OneHot(keras.layers.Layer):
+    """Turns token ids into one-hot vectors of the layer's dtype.
+
+    Padding (0) is a token like the others here: the first component.
+
+    Args:
+        vocab_size: Width of the vectors.
+
+    Call arguments:
+        ids: Integer token ids (batch, time).
+
+    Returns:
+        Float one-hot vectors (batch, time, vocab_size).
+
+    Example:
+        >>> import numpy as np
+        >>> from kseq.layers import OneHot
+        >>> OneHot(4)(np.array([[2, 3]])).numpy().tolist()
+        [[[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]]
+    """
+
+    def __init__(self, vocab_size: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.vocab_size = vocab_size
+
+    def call(self, ids: Any) -> Any:
+        return ops.one_hot(ids, self.vocab_size, dtype=self.compute_dtype)
+
+    def compute_output_spec(self, ids: Any) -> keras.KerasTensor:
+        shape = (*ids.shape, self.vocab_size)
+        return keras.KerasTensor(shape, dtype=self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "vocab_size": self.vocab_size}

@@ -1,0 +1,185 @@
+"""Losses over padded sequences, normalised by their real tokens."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def token_weights(targets: Any, sample_weight: Any = None) -> Any:
+    """Returns the weight of every token: that of its sample, and 0 for padding.
+
+    Args:
+        targets: Integer ids (batch, time); 0 is padding.
+        sample_weight: Weights of the rows, (batch,) or (batch, 1), or of the tokens,
+            (batch, time). Default None: 1 for each.
+
+    Returns:
+        Float32 weights (batch, time).
+
+    Example:
+        >>> from kseq.losses import token_weights
+        >>> token_weights([[5, 3, 0], [3, 0, 0]], [1.0, 2.0]).numpy().tolist()
+        [[1.0, 1.0, 0.0], [2.0, 0.0, 0.0]]
+    """
+    targets = tf.convert_to_tensor(targets)
+    mask = tf.cast(tf.not_equal(targets, 0), tf.float32)  # (batch, time)
+    if sample_weight is None:
+        return mask
+    weight = tf.cast(sample_weight, tf.float32)
+    if weight.shape.rank == 1:
+        weight = weight[:, None]
+    if weight.shape.rank != 2:
+        raise ValueError(
+            "`sample_weight` must have the shape (batch,), (batch, 1) or (batch, time)."
+            f" Received: shape={weight.shape}."
+        )
+    return mask * weight
+
+
+def token_losses(targets: Any, logits: Any, label_smoothing: float = 0.0) -> Any:
+    """Returns the cross-entropy of every token, padding included.
+
+    Args:
+        targets: Integer ids (batch, time).
+        logits: Float scores before the softmax (batch, time, vocab).
+        label_smoothing: Share, in [0, 1), of the target distribution that is spread
+            evenly over the whole vocabulary. Default 0.
+
+    Returns:
+        Float32 losses (batch, time), in nats.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If a target is outside the vocabulary.
+
+    Example:
+        >>> from kseq.losses import token_losses
+        >>> token_losses([[1]], [[[0.0, 0.0]]]).numpy().round(3)
+        array([[0.693]], dtype=float32)
+
+    Reference:
+        Szegedy et al., 2016, "Rethinking the Inception Architecture for Computer
+        Vision" (label smoothing).
+    """
+    logits = tf.cast(logits, tf.float32)
+    targets = tf.cast(targets, tf.int32)
+    if (
+        logits.shape.rank != 3
+        or targets.shape.rank != 2
+        or not targets.shape.is_compatible_with(logits.shape[:2])
+    ):
+        raise ValueError(
+            "Targets must be ids of shape (batch, time) and logits of shape (batch, "
+            f"time, vocab). Received: targets of shape {targets.shape} and logits of "
+            f"shape {logits.shape}."
+        )
+    vocab_size = logits.shape[-1] or tf.shape(logits)[-1]
+    low, high = tf.reduce_min(targets), tf.reduce_max(targets)
+    check = tf.debugging.Assert(
+        ((low >= 0) & (high < vocab_size)) | tf.equal(tf.size(targets), 0),
+        [
+            "The targets must hold token ids in 0..vocab - 1. Received ids from",
+            low,
+            "to",
+            high,
+            "with a vocab of",
+            vocab_size,
+        ],
+    )
+    with tf.control_dependencies([check]):
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+    if label_smoothing:
+        # The cross-entropy against the even distribution.
+        even = tf.reduce_logsumexp(logits, axis=-1) - tf.reduce_mean(logits, axis=-1)
+        losses = (1 - label_smoothing) * losses + label_smoothing * even
+    return losses  # (batch, time)
+
+
+def global_sum(value: Any) -> Any:
+    """Sums a tensor over the replicas of a `tf.distribute` strategy, if there are any.
+
+    Args:
+        value: A tensor of any shape.
+
+    Returns:
+        The sum, the same on each replica; `value` itself on one device.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+@keras.saving.register_keras_serializable(package="kseq")
+class MaskedCrossentropy(keras.losses.Loss):
+    """Cross-entropy of token ids from logits, a mean over the real tokens.
+
+    Padding (target id 0) has no part in it, neither in the sum nor in the number of
+    tokens it is divided by. Sample weights multiply a token's loss and its count: a
+    row of weight 2 is worth two rows, one of weight 0 is not there. On several
+    replicas the divisor is that of the whole global batch, so that the sum over the
+    replicas is the loss of one device.
+
+    Args:
+        label_smoothing: Share, in [0, 1), of the target distribution that is spread
+            evenly over the whole vocabulary. Default 0.
+        reduction: `"mean_with_sample_weight"` (default), `"sum"` or `"none"`, the
+            weighted losses (batch, time).
+        name: Name of the loss. Default `"masked_crossentropy"`.
+
+    Call arguments:
+        y_true: Integer ids (batch, time).
+        y_pred: Float logits (batch, time, vocab).
+        sample_weight: Optional weights, (batch,), (batch, 1) or (batch, time).
+
+    Returns:
+        Float32 scalar, in nats a token.
+
+    Raises:
+        ValueError: If `label_smoothing` or `reduction` is invalid.
+
+    Example:
+        >>> import numpy as np
+        >>> from kseq.losses import MaskedCrossentropy
+        >>> logits = np.zeros((1, 3, 8), "float32")
+        >>> loss = MaskedCrossentropy()(np.array([[5, 3, 0]]), logits)
+        >>> bool(np.isclose(loss, np.log(8)))
+        True
+    """
+
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        reduction: str = "mean_with_sample_weight",
+        name: str = "masked_crossentropy",
+    ) -> None:
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(
+                f"`label_smoothing` must be in [0, 1). Received: {label_smoothing}."
+            )
+        if reduction not in ("mean_with_sample_weight", "sum", "none"):
+            raise ValueError(
+                "`reduction` must be one of 'mean_with_sample_weight', 'sum', 'none'. "
+                f"Received: {reduction!r}."
+            )
+        super().__init__(name=name, reduction=reduction)
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return token_losses(y_true, y_pred, self.label_smoothing)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        # Keras's own would turn the ids into floats, and divide by replica.
+        weights = token_weights(y_true, sample_weight)
+        # where, not a product: at padding a loss may be anything, nan included.
+        losses = self.call(y_true, y_pred)
+        losses = tf.where(weights != 0, losses * weights, 0.0)  # (batch, time)
+        if self.reduction == "none":
+            return losses
+        total = tf.reduce_sum(losses)
+        if self.reduction == "sum":
+            return total
+        return tf.math.divide_no_nan(total, global_sum(tf.reduce_sum(weights)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}

@@ -1,0 +1,16 @@
+"""Builders of encoder, decoder and whole model, and the inference models."""
+
+from kseq.models.decoder import Decoder, build_decoder
+from kseq.models.encoder import build_encoder
+from kseq.models.inference import InferenceModels, build_inference_models
+from kseq.models.seq2seq import Seq2Seq, build_seq2seq
+
+__all__ = [
+    "Decoder",
+    "InferenceModels",
+    "Seq2Seq",
+    "build_decoder",
+    "build_encoder",
+    "build_inference_models",
+    "build_seq2seq",
+]

@@ -1,0 +1,99 @@
+"""Inference models for step-wise decoding, and the compiled search over them."""
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from kseq.models.decoder import Decoder
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """The places in a model's graph that inference starts from."""
+
+    encoder_inputs: Any
+    memory: Any
+    memory_mask: Any
+    initial_states: list[Any]
+    decoder: Decoder
+
+
+@dataclasses.dataclass(frozen=True)
+class InferenceModels:
+    """The two models of step-wise decoding; both share the trained model's weights.
+
+    Attributes:
+        encoder: A `keras.Model` from `encoder_inputs`, ids (batch, source_length), to
+            a dict: `memory` (batch, source_length, encoder_units), `memory_mask`
+            (batch, source_length) and `states`, the decoder's initial states, a list
+            of floats (batch, decoder_units).
+        decoder_step: A `keras.Model` from a dict of `token`, int32 ids (batch,),
+            `states`, `memory` and `memory_mask` to a dict of `logits`, floats
+            (batch, vocab), and the `states` after the token. Keras refuses tensors
+            and numpy arrays in one call: give it all tensors.
+    """
+
+    encoder: keras.Model
+    decoder_step: keras.Model
+
+
+def build_inference_models(model: keras.Model) -> InferenceModels:
+    """Builds the encoder and the one-step decoder of a trained model.
+
+    They are plain Keras models over the very layers of `model`: nothing is copied, and
+    what training changes later shows in them.
+
+    Args:
+        model: A `kseq.Seq2Seq`, built by `build_seq2seq` or loaded from a file.
+
+    Returns:
+        An `InferenceModels` with `.encoder` and `.decoder_step`.
+
+    Raises:
+        TypeError: If `model` is not a `kseq.Seq2Seq`.
+
+    Example:
+        >>> from keras import ops
+        >>> from kseq import build_inference_models, build_seq2seq
+        >>> model = build_seq2seq(source_vocab_size=11, target_vocab_size=11, units=8)
+        >>> inference = build_inference_models(model)
+        >>> encoded = inference.encoder(ops.array([[5, 6, 3]]))
+        >>> step = inference.decoder_step({**encoded, "token": ops.array([2])})
+        >>> step["logits"].shape, len(step["states"])
+        (TensorShape([1, 11]), 2)
+    """
+    graph = getattr(model, "graph", None)
+    if not isinstance(graph, Graph):
+        raise TypeError(
+            "`build_inference_models` needs a kseq.Seq2Seq, as `build_seq2seq` or "
+            "`kseq.load_model` return it, to know its encoder from its decoder. "
+            f"Received: {type(model).__name__}."
+        )
+    encoder = keras.Model(
+        graph.encoder_inputs,
+        {
+            "memory": graph.memory,
+            "memory_mask": graph.memory_mask,
+            "states": graph.initial_states,
+        },
+        name="encoder",
+    )
+    decoder = graph.decoder
+    inputs = {
+        "token": keras.Input((), dtype="int32", name="token"),
+        "states": [
+            keras.Input(state.shape[1:], dtype=state.dtype, name=name)
+            for state, name in zip(
+                graph.initial_states, decoder.state_names, strict=True
+            )
+        ],
+        "memory": keras.Input(
+            graph.memory.shape[1:], dtype=graph.memory.dtype, name="memory"
+        ),
+        "memory_mask": keras.Input((None,), dtype="bool", name="memory_mask"),
+    }
+    outputs = decoder(
+        inputs["token"], inputs["states"], inputs["memory"], inputs["memory_mask"]
+    )
+    return InferenceModels(encoder, keras.Model(inputs, outputs, name="decoder_step"))

@@ -1,0 +1,137 @@
+"""The parts that encoder and decoder are both made of."""
+
+from typing import Any
+
+import keras
+
+from kseq.config import Seq2SeqConfig, Side
+from kseq.layers import ForgetBias, OneHot
+
+
+def initializer(config: Seq2SeqConfig, field: str) -> keras.initializers.Initializer:
+    """Makes a new initializer: one object used twice gives the same values twice."""
+    name = getattr(config, field)
+    if name == "uniform" and config.initializer_scale is not None:
+        scale = config.initializer_scale
+        return keras.initializers.RandomUniform(-scale, scale)
+    return keras.initializers.get(name)
+
+
+def cell_name(config: Seq2SeqConfig) -> str:
+    """Returns the cell's name as layers are named after it."""
+    if isinstance(config.cell, str):
+        return config.cell
+    return config.cell["class_name"].lower()
+
+
+def recurrent_layer(
+    config: Seq2SeqConfig, side: Side, units: int, name: str, dtype: Any
+) -> keras.layers.RNN:
+    """Makes one recurrent layer that returns its sequence and its states."""
+    options: dict[str, Any] = {
+        "units": units,
+        "return_sequences": True,
+        "return_state": True,
+        "name": name,
+        "dtype": dtype,
+    }
+    if isinstance(config.cell, dict):
+        pattern = keras.saving.deserialize_keras_object(config.cell)
+        layer = type(pattern).from_config({**pattern.get_config(), **options})
+    else:
+        options |= {
+            "kernel_initializer": initializer(config, "kernel_initializer"),
+            "recurrent_initializer": initializer(config, "recurrent_initializer"),
+            "recurrent_dropout": side.recurrent_dropout,
+        }
+        if config.forget_bias is not None:
+            options["bias_initializer"] = ForgetBias(config.forget_bias)
+            options["unit_forget_bias"] = False
+        makers = {
+            "lstm": keras.layers.LSTM,
+            "gru": keras.layers.GRU,
+            "simple_rnn": keras.layers.SimpleRNN,
+        }
+        layer = makers[config.cell](**options)
+    # Keras gives every cell the same name; a one-step model holds several of them.
+    layer.cell.name = f"{name}_cell"
+    return layer
+
+
+def state_sizes(layer: keras.layers.RNN) -> list[int]:
+    """Returns the widths of a recurrent layer's states."""
+    sizes = layer.cell.state_size
+    return list(sizes) if isinstance(sizes, list | tuple) else [sizes]
+
+
+def state_names(layer: keras.layers.RNN) -> list[str]:
+    """Returns the usual names of a recurrent layer's states: h, then c."""
+    return ["h", "c", *map(str, range(2, len(state_sizes(layer))))][
+        : len(state_sizes(layer))
+    ]
+
+
+def input_layers(
+    config: Seq2SeqConfig, side: Side, name: str, dtype: Any
+) -> list[keras.layers.Layer]:
+    """Makes the layers that turn ids into vectors: one-hot, or embedding, dropout."""
+    if side.representation == "one_hot":
+        return [OneHot(side.vocab_size, name=f"{name}_one_hot", dtype=dtype)]
+    layers: list[keras.layers.Layer] = [
+        keras.layers.Embedding(
+            side.vocab_size,
+            side.input_dim,
+            embeddings_initializer=initializer(config, "embedding_initializer"),
+            name=f"{name}_embedding",
+            dtype=dtype,
+        )
+    ]
+    if side.embedding_dropout:
+        layers.append(
+            keras.layers.Dropout(
+                side.embedding_dropout, name=f"{name}_embedding_dropout", dtype=dtype
+            )
+        )
+    return layers
+
+
+class Stack:
+    """What stands around the recurrent layers of a side: residuals and dropout."""
+
+    def __init__(self, side: Side, name: str, dtype: Any) -> None:
+        self.additions: dict[int, keras.layers.Layer] = {}
+        self.dropouts: dict[int, keras.layers.Layer] = {}
+        for index in range(side.layers):
+            if side.residual_from is not None and index + 1 >= side.residual_from:
+                self.additions[index] = keras.layers.Add(
+                    name=f"{name}_residual_{index + 1}", dtype=dtype
+                )
+            if side.dropout and index + 1 < side.layers:
+                self.dropouts[index] = keras.layers.Dropout(
+                    side.dropout, name=f"{name}_dropout_{index + 1}", dtype=dtype
+                )
+
+    def after(self, index: int, inputs: Any, outputs: Any) -> Any:
+        """Returns what goes on upwards from the layer with this number (from 0)."""
+        if index in self.additions:
+            outputs = self.additions[index]([outputs, inputs])
+        if index in self.dropouts:
+            outputs = self.dropouts[index](outputs)
+        return outputs
+
+
+def as_config(config: Seq2SeqConfig | None, settings: dict[str, Any]) -> Seq2SeqConfig:
+    """Takes a config, or the keyword arguments of one, but not both."""
+    if config is None:
+        return Seq2SeqConfig.from_dict(settings)
+    if not isinstance(config, Seq2SeqConfig):
+        raise TypeError(
+            "`config` must be a kseq.Seq2SeqConfig; give single settings as keyword "
+            f"arguments. Received: {config!r}."
+        )
+    if settings:
+        raise ValueError(
+            "Give a config or keyword arguments, not both: use config.replace("
+            f"{', '.join(f'{key}=...' for key in settings)}) instead."
+        )
+    return config

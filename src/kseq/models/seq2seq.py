@@ -1,0 +1,337 @@
+"""The whole model: encoder, decoder, training with teacher forcing, generation."""
+
+import os
+import pathlib
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kseq import metrics as kseq_metrics
+from kseq.config import Seq2SeqConfig
+from kseq.decoding import Hypotheses
+from kseq.files import whole_file
+from kseq.losses import MaskedCrossentropy, global_sum, token_weights
+from kseq.models import decoder as decoder_module
+from kseq.models import encoder as encoder_module
+from kseq.models.decoder import build_decoder
+from kseq.models.encoder import build_encoder
+from kseq.models.generation import Generator, check_source
+from kseq.models.inference import Graph, build_inference_models
+from kseq.models.recurrent import as_config
+
+INPUTS = (encoder_module.INPUT, decoder_module.INPUT)
+
+
+@keras.saving.register_keras_serializable(package="kseq")
+class Seq2Seq(keras.Model):
+    """A sequence-to-sequence model: a functional Keras model that knows its config.
+
+    Inputs are a dict of `encoder_inputs`, int32 ids (batch, source_length) or float32
+    vectors (batch, source_length, dim), and `decoder_inputs`, int32 ids (batch,
+    target_length), `<s> y1 .. yn`. The output is float32 logits (batch, target_length,
+    vocab); the targets to fit it to are `y1 .. yn </s>`. Padding is 0, on the right.
+
+    Build one with `build_seq2seq`.
+
+    Args:
+        config: A `Seq2SeqConfig`.
+        dtype: Dtype or dtype policy of the layers. Default: Keras's global policy.
+        name: Name of the model. Default `"seq2seq"`.
+
+    Attributes:
+        config: The `Seq2SeqConfig` it was built from.
+        graph: The places in its graph that inference starts from.
+    """
+
+    def __init__(
+        self, config: Seq2SeqConfig, dtype: Any = None, name: str = "seq2seq"
+    ) -> None:
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        encoder = build_encoder(config, dtype=policy)
+        decoder = build_decoder(config, dtype=policy)
+        decoder_inputs = keras.Input((None,), dtype="int32", name=decoder_module.INPUT)
+        memory, memory_mask = encoder.output["memory"], encoder.output["memory_mask"]
+        states = decoder.initial_states(memory, memory_mask, encoder.output["states"])
+        outputs = decoder(decoder_inputs, states, memory, memory_mask)
+        super().__init__(
+            inputs={INPUTS[0]: encoder.input, INPUTS[1]: decoder_inputs},
+            outputs=outputs["logits"],
+            name=name,
+        )
+        self.config = config
+        self.graph = Graph(encoder.input, memory, memory_mask, states, decoder)
+        self.dtype_policy = policy  # `compile` scales the loss of "mixed_float16"
+        self._generator: Generator | None = None
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        # Before Keras sees them: it would cast float ids to int without a word.
+        self._check_inputs(inputs)
+        return super().__call__(inputs, *args, **kwargs)
+
+    def _check_inputs(self, inputs: Any) -> None:
+        if not isinstance(inputs, dict) or set(inputs) != set(INPUTS):
+            received = sorted(inputs) if isinstance(inputs, dict) else type(inputs)
+            raise ValueError(
+                f"The model's input must be a dict of {INPUTS[0]!r} and {INPUTS[1]!r}. "
+                f"Received: {received}."
+            )
+        for name, value in inputs.items():
+            if not hasattr(value, "dtype"):
+                value = np.asarray(value)
+            features = (
+                name == INPUTS[0] and self.config.encoder.representation == "features"
+            )
+            kind = "float" if features else "int"
+            shape = "(batch, time, dim)" if features else "(batch, time)"
+            dtype = keras.backend.standardize_dtype(value.dtype)
+            if kind not in dtype:
+                raise ValueError(
+                    f"`{name}` must have {'a float' if features else 'an integer'} "
+                    f"dtype. Received: {dtype}."
+                )
+            if len(value.shape) != len(shape.split(",")):
+                raise ValueError(
+                    f"`{name}` must have the shape {shape}. Received: "
+                    f"{tuple(value.shape)}."
+                )
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        loss: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Configures the model for training, with defaults that fit sequences.
+
+        Args:
+            optimizer: Name or object of a Keras optimizer. Default `"adam"`.
+            loss: Default `MaskedCrossentropy()`.
+            metrics: Metrics that sample weights do not touch. Besides what Keras takes:
+                `"token_accuracy"`, `"sequence_accuracy"`, `"perplexity"`.
+            weighted_metrics: Metrics that heed sample weights; the same names. Default,
+                where `metrics` is None too: token accuracy.
+            **kwargs: The further arguments of `keras.Model.compile`.
+        """
+        if metrics is None and weighted_metrics is None:
+            weighted_metrics = ["token_accuracy"]
+        super().compile(
+            optimizer=optimizer,
+            loss=MaskedCrossentropy() if loss is None else loss,
+            metrics=_resolved(metrics),
+            weighted_metrics=_resolved(weighted_metrics),
+            **kwargs,
+        )
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        # Keras refuses to call an overridden compile() on its own.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool | None = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        """Trains the model, as `keras.Model.fit` does, whose arguments these are.
+
+        Args:
+            x: Input dict of arrays, or a dataset of (inputs, targets).
+            y: Target ids (batch, time), where `x` is not a dataset.
+            batch_size: Rows a batch, where `x` is not a dataset. Default 32.
+            epochs: Number of epochs in all. Default 1.
+            verbose: As in Keras. Default `"auto"`.
+            callbacks: List of Keras callbacks. Default: none.
+            validation_split: Share of the arrays, from their end, to validate on.
+            validation_data: `(inputs, targets)` or a dataset.
+            shuffle: Shuffle the rows of arrays. Default: yes; a `tf.data.Dataset` has
+                an order of its own (Keras's default would warn about that).
+            **kwargs: The further arguments of `keras.Model.fit`.
+
+        Returns:
+            Keras's `History`.
+        """
+        if shuffle is None:
+            shuffle = not isinstance(x, tf.data.Dataset)
+        return super().fit(
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            **kwargs,
+        )
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            logits = self(x, training=True)
+            loss = self.compute_loss(x, y, logits, sample_weight, training=True)
+            scaled = self.optimizer.scale_loss(loss)
+        if self.trainable_variables:  # none are left where all layers are frozen
+            gradients = tape.gradient(scaled, self.trainable_variables)
+            self.optimizer.apply_gradients(
+                zip(gradients, self.trainable_variables, strict=True)
+            )
+        self._track_loss(loss, y, sample_weight)
+        return self.compute_metrics(x, y, logits, sample_weight)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        logits = self(x, training=False)
+        loss = self.compute_loss(x, y, logits, sample_weight, training=False)
+        self._track_loss(loss, y, sample_weight)
+        return self.compute_metrics(x, y, logits, sample_weight)
+
+    def _track_loss(self, loss: Any, y: Any, sample_weight: Any) -> None:
+        """Adds a batch to the loss that `fit` displays, by its number of tokens.
+
+        Keras weights batches by rows, which is not the mean over an epoch's tokens. The
+        loss of a replica is its share of the global batch's.
+        """
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        tokens = global_sum(tf.reduce_sum(token_weights(y, sample_weight)))
+        self._loss_tracker.update_state(
+            loss * replicas, sample_weight=tokens / replicas
+        )
+
+    def generate(
+        self, source: Any, max_length: int | None = None, batch_size: int = 256
+    ) -> Hypotheses:
+        """Decodes sources greedily: ids in, ids out.
+
+        The whole search runs in one compiled graph, which is made at the first call and
+        serves every shape. A progress bar appears on stderr if it takes long.
+
+        Args:
+            source: Integer ids (batch, time), each row ended by `</s>` (3) and padded
+                with 0 on the right; or float vectors (batch, time, dim) for a model
+                with a `"features"` source.
+            max_length: Longest output in tokens, `</s>` included. Default: for each
+                row 2 * its source length + 10.
+            batch_size: Number of rows decoded at once. Default 256.
+
+        Returns:
+            `Hypotheses` with n = 1.
+
+        Raises:
+            ValueError: If the ids are out of range, or of the wrong rank or dtype, or
+                a row is empty or not padded on the right.
+
+        Example:
+            >>> from kseq import build_seq2seq
+            >>> model = build_seq2seq(
+            ...     source_vocab_size=11, target_vocab_size=11, units=8
+            ... )
+            >>> model.generate([[5, 6, 3], [7, 3, 0]], max_length=4).tokens.shape[:2]
+            (2, 1)
+        """
+        source = check_source(source, self.config.encoder)
+        if self._generator is None:
+            self._generator = Generator(build_inference_models(self))
+        return self._generator(source, max_length, batch_size)
+
+    def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
+        """Saves the model, whole or not at all: a crash leaves an older file as it was.
+
+        Args:
+            filepath: Path ending in `.keras`.
+            overwrite: Replace an existing file. Default True.
+            **kwargs: The further arguments of `keras.Model.save`.
+
+        Raises:
+            ValueError: If `filepath` does not end in `.keras`.
+            FileExistsError: If the file exists and `overwrite` is False.
+        """
+        path = pathlib.Path(os.fspath(filepath))
+        if path.suffix != ".keras":
+            raise ValueError(f"`filepath` must end in '.keras'. Received: '{path}'.")
+        if not overwrite and path.exists():
+            raise FileExistsError(
+                f"'{path}' exists already. Choose another name, or pass overwrite=True."
+            )
+        with whole_file(path) as temporary:
+            super().save(temporary, overwrite=True, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "config": self.config.to_dict(),
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "name": self.name,
+            # The optimizer's saved state is that of the trainable weights.
+            "frozen": [layer.name for layer in self.layers if not layer.trainable],
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        model = cls(
+            Seq2SeqConfig.from_dict(config["config"]),
+            dtype=keras.dtype_policies.deserialize(config["dtype"]),
+            name=config["name"],
+        )
+        for name in config["frozen"]:
+            model.get_layer(name).trainable = False
+        return model
+
+
+def build_seq2seq(
+    config: Seq2SeqConfig | None = None,
+    *,
+    dtype: Any = None,
+    name: str = "seq2seq",
+    **settings: Any,
+) -> Seq2Seq:
+    """Builds a sequence-to-sequence model.
+
+    Args:
+        config: A `Seq2SeqConfig`. Or give its fields as keyword arguments.
+        dtype: Dtype or dtype policy of the layers, such as `"mixed_float16"`. Default:
+            Keras's global policy.
+        name: Name of the model. Default `"seq2seq"`.
+        **settings: Fields of `Seq2SeqConfig`: `source_vocab_size`,
+            `target_vocab_size`, `units`, ...
+
+    Returns:
+        A `Seq2Seq`, a functional `keras.Model`, not yet compiled.
+
+    Raises:
+        ValueError: If a setting is invalid; the message names it and what is valid.
+        TypeError: If a setting has the wrong type.
+
+    Example:
+        >>> from kseq import build_seq2seq
+        >>> model = build_seq2seq(
+        ...     source_vocab_size=11,
+        ...     target_vocab_size=13,
+        ...     units=8,
+        ...     source_representation="one_hot",
+        ...     reverse_source=True,
+        ... )
+        >>> model.output_shape
+        (None, None, 13)
+        >>> [layer.name for layer in model.layers if layer.weights]
+        ['encoder_lstm_1', 'decoder_lstm_1', 'decoder_output']
+
+    Reference:
+        Sutskever et al., 2014, "Sequence to Sequence Learning with Neural Networks".
+    """
+    return Seq2Seq(as_config(config, settings), dtype=dtype, name=name)
+
+
+def _resolved(metrics: Any) -> Any:
+    return keras.tree.map_structure(kseq_metrics.get, metrics)

@@ -1,0 +1,198 @@
+"""Pictures of training. Needs matplotlib, from the extra `plot`."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def learning_curve(
+    history: Any,
+    metrics: Sequence[str] | None = None,
+    ax: "Axes | None" = None,
+    path: str | os.PathLike[str] | None = None,
+) -> "Axes":
+    """Draws metrics over the epochs, training dashed and validation solid.
+
+    Args:
+        history: What `model.fit` returns, or a mapping from names to lists of values.
+            Fewer values of validation than epochs are set an even distance apart.
+        metrics: Names to draw, without `val_`. Default: all but the loss and the
+            learning rate; the loss where there is nothing else.
+        ax: Matplotlib axes to draw into. Default: new ones.
+        path: Where to save the picture; the suffix names the format. Default: nowhere.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If a metric is not in the history.
+
+    Example:
+        >>> from kseq.plotting import learning_curve
+        >>> ax = learning_curve({"loss": [2.0, 1.0], "val_loss": [2.1, 1.4]})
+        >>> ax.get_xlabel(), len(ax.lines)
+        ('epoch', 2)
+    """
+    values: Mapping[str, Sequence[float]] = getattr(history, "history", history)
+    names = [name for name in values if not name.startswith("val_")]
+    if metrics is None:
+        metrics = [n for n in names if n not in ("loss", "learning_rate")] or ["loss"]
+    metrics = [metrics] if isinstance(metrics, str) else metrics
+    for metric in metrics:
+        if metric not in values:
+            raise ValueError(f"`metrics` must be among {names}. Received: {metric!r}.")
+    ax = ax if ax is not None else _new_axes()
+    for metric in metrics:
+        epochs = range(1, len(values[metric]) + 1)
+        (line,) = ax.plot(epochs, values[metric], "--", label=metric)
+        validation = values.get(f"val_{metric}")
+        if validation is not None:
+            # Validation may run every few epochs only; a history does not say which.
+            stride = len(values[metric]) // max(len(validation), 1) or 1
+            ax.plot(
+                [stride * (k + 1) for k in range(len(validation))],
+                validation,
+                color=line.get_color(),
+                label=f"val_{metric}",
+            )
+    ax.set_xlabel("epoch")
+    ax.grid(alpha=0.3)
+    ax.legend()
+    if path is not None:
+        cast("Figure", ax.get_figure(root=True)).savefig(path)
+    return ax
+
+
+def sweep(
+    frame: Any,
+    hyperparameters: Sequence[str] | None = None,
+    log: Sequence[str] | None = None,
+    path: str | os.PathLike[str] | None = None,
+) -> "Figure":
+    """Draws the score of a sweep's trials against each hyperparameter.
+
+    Numbers are points along an axis. Names, and numbers of which there are four or
+    fewer, are columns of points with a line at their mean. The best trial is marked;
+    failed ones, and those in which a hyperparameter had no value, are left out.
+
+    Args:
+        frame: The pandas DataFrame of `kseq.tuning.results`, or one like it, with a
+            column `score`.
+        hyperparameters: Columns to draw. Default: those that the frame says are
+            hyperparameters and that differ between trials; in a frame without such
+            notes, read from a CSV file, all between `score` and `seconds`.
+        log: Those of them to be drawn on a logarithmic axis. Default: those that the
+            frame says were sampled so.
+        path: File to save the picture to, `"sweep.png"`. Default: none.
+
+    Returns:
+        The matplotlib figure, one panel for each hyperparameter.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If a column is not in the frame, or there is nothing to draw.
+
+    Example:
+        >>> import pandas as pd
+        >>> from kseq.plotting import sweep
+        >>> frame = pd.DataFrame({"score": [0.5, 0.9], "units": [64, 128]})
+        >>> [ax.get_xlabel() for ax in sweep(frame, ["units"]).axes]
+        ['units']
+    """
+    notes = frame.attrs
+    columns = list(frame.columns)
+    done = frame[frame["score"].notna()] if "score" in columns else frame[:0]
+    if not len(done):
+        raise ValueError("`frame` must have a trial with a score. Received: none.")
+    if hyperparameters is None:
+        after = columns.index("seconds") if "seconds" in columns else len(columns)
+        names = notes.get(
+            "hyperparameters", columns[columns.index("score") + 1 : after]
+        )
+        # Those with a slash are keras-tuner's own.
+        names = [n for n in names if "/" not in n and done[n].nunique(dropna=False) > 1]
+    else:
+        names = list(hyperparameters)
+    for name in [*names, *(log or ())]:
+        if name not in columns:
+            raise ValueError(
+                f"`hyperparameters` and `log` must be among {columns}. "
+                f"Received: {name!r}."
+            )
+    if not names:
+        raise ValueError(
+            "`frame` must have a hyperparameter that differs between trials. "
+            "Received: none."
+        )
+    rows = -(-len(names) // 4)
+    across = -(-len(names) // rows)
+    figure = _new_figure((max(2.6 * across, 4), 2.8 * rows))
+    best = (
+        done["score"].idxmin()
+        if notes.get("direction") == "min"
+        else (done["score"].idxmax())
+    )
+    first = None
+    for number, name in enumerate(names, start=1):
+        ax = figure.add_subplot(rows, across, number, sharey=first)
+        first = first or ax
+        if (number - 1) % across == 0:
+            ax.set_ylabel(str(notes.get("objective") or "score"))
+        is_log = name in (notes.get("log", ()) if log is None else log)
+        _score_against(ax, done[done[name].notna()], name, is_log, best)
+    if path is not None:
+        figure.savefig(path)
+    return figure
+
+
+def _score_against(ax: "Axes", done: Any, name: str, is_log: bool, best: Any) -> None:
+    numeric = done[name].map(lambda v: isinstance(v, int | float)).all()
+    boolean = done[name].map(lambda v: isinstance(v, bool)).any()
+    values = sorted(done[name].unique(), key=None if numeric else str)
+    scores = done["score"]
+    if numeric and not boolean and (len(values) > 4 or is_log):
+        places = done[name].astype(float)
+        ax.scatter(places, scores, alpha=0.7)
+        if is_log:
+            ax.set_xscale("log")
+    else:
+        columns = done[name].map(values.index)
+        # Side by side in the order of the trials, so that equal scores are seen.
+        turn = (
+            done.groupby(columns).cumcount()
+            - (columns.map(columns.value_counts()) - 1) / 2
+        )
+        widest = columns.value_counts().max()
+        places = columns + 0.5 * turn / max(widest, 5)
+        ax.scatter(places, scores, alpha=0.7)
+        for column, mean in scores.groupby(columns).mean().items():
+            ax.hlines(mean, column - 0.35, column + 0.35, color="0.5", zorder=0)
+        ax.set_xticks(range(len(values)), [str(value) for value in values])
+        ax.set_xlim(-0.6, len(values) - 0.4)
+    if best in places.index:
+        ax.scatter(places[best], scores[best], marker="*", s=150, color="C1", zorder=3)
+    ax.set_xlabel(name)
+    ax.grid(alpha=0.3)
+
+
+def _new_axes() -> "Axes":
+    return _new_figure((7, 4)).add_subplot()
+
+
+def _new_figure(size: tuple[float, float]) -> "Figure":
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "Plots need matplotlib, which is not installed: pip install 'kseq[plot]'"
+        ) from error
+    # Not through pyplot: it keeps every figure, and may want a screen.
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

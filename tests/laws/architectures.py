@@ -1,0 +1,173 @@
+"""The architectures that the guarantees are tested over, and data to test them with."""
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from allpairspy import AllPairs
+
+import kseq
+
+SOURCE_VOCAB, TARGET_VOCAB, FEATURES = 11, 9, 3
+
+CELLS: dict[str, Any] = {
+    "lstm": "lstm",
+    "gru": "gru",
+    "simple_rnn": "simple_rnn",
+    # A layer given as a pattern, with another arithmetic than the named ones.
+    "pattern": lambda: keras.layers.GRU(1, reset_after=False, activation="softsign"),
+}
+
+# The whole product of the first six is tested by `make test-slow`; beside it, the
+# others take values drawn for each row. The pairwise cover is over all of them.
+AXES: dict[str, list[Any]] = {
+    "cell": list(CELLS),
+    "layers": [(1, 1), (2, 2), (1, 2), (2, 1)],
+    "encoder_direction": ["forward", "bidirectional_first", "bidirectional"],
+    "source_representation": ["embedding", "one_hot", "features"],
+    "target_representation": ["embedding", "one_hot"],
+    "reverse_source": [False, True],
+    "decoder_init": ["last", "mean", "zeros"],
+    "decoder_init_projection": ["auto", "dense"],
+    "decoder_init_layers": ["all", "first"],
+    "decoder_units": [8, 6],
+    "residual": [False, True],
+    "dropout": [0.0, 0.3],
+}
+PRODUCT = 6
+
+
+def _fits(values: list[Any]) -> bool:
+    """Whether values for the first axes go together; kseq refuses those that do not."""
+    row = dict(zip(AXES, values, strict=False))
+    encoder_layers, decoder_layers = row.get("layers", (2, 2))
+    if row.get("decoder_init") == "zeros" and (
+        row.get("decoder_init_projection", "auto") != "auto"
+        or row.get("decoder_init_layers", "all") != "all"
+    ):
+        return False
+    if row.get("decoder_init_layers") == "first" and decoder_layers == 1:
+        return False
+    return not (row.get("residual") and max(encoder_layers, decoder_layers) == 1)
+
+
+def _pairwise() -> list[dict[str, Any]]:
+    rows = AllPairs(list(AXES.values()), filter_func=_fits)
+    return [dict(zip(AXES, row, strict=True)) for row in rows]
+
+
+def _full() -> list[dict[str, Any]]:
+    draw = random.Random(0)
+    rows = []
+    for first in itertools.product(*list(AXES.values())[:PRODUCT]):
+        while True:
+            rest = [draw.choice(values) for values in list(AXES.values())[PRODUCT:]]
+            if _fits([*first, *rest]):
+                break
+        rows.append(dict(zip(AXES, [*first, *rest], strict=True)))
+    return rows
+
+
+PAIRWISE, FULL = _pairwise(), _full()
+
+
+def settings(row: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `build_seq2seq` for a row of the axes."""
+    (encoder_layers, decoder_layers) = row["layers"]
+    is_vectors = row["source_representation"] == "features"
+    chosen: dict[str, Any] = {
+        "source_vocab_size": None if is_vectors else SOURCE_VOCAB,
+        "source_feature_dim": FEATURES if is_vectors else None,
+        "target_vocab_size": TARGET_VOCAB,
+        "encoder_units": 8,
+        "encoder_layers": encoder_layers,
+        "decoder_layers": decoder_layers,
+        "recurrent_dropout": 0.0 if row["cell"] == "pattern" else row["dropout"],
+        **{
+            name: row[name]
+            for name in AXES
+            if name not in ("cell", "layers", "residual", "dropout")
+        },
+    }
+    cell = CELLS[row["cell"]]
+    chosen["cell"] = cell() if callable(cell) else cell
+    if row["residual"]:
+        chosen |= {
+            f"{side}_residual_from": 2
+            for side in ("encoder", "decoder")
+            if chosen[f"{side}_layers"] == 2
+        }
+    if max(encoder_layers, decoder_layers) == 2:
+        chosen["dropout"] = row["dropout"]
+    if "embedding" in (row["source_representation"], row["target_representation"]):
+        chosen |= {"embedding_dim": 5, "embedding_dropout": row["dropout"]}
+    return chosen
+
+
+def build(row: dict[str, Any], seed: int = 0) -> kseq.Seq2Seq:
+    """Builds the model of a row; its weights, biases too, are drawn from a seed."""
+    model = kseq.build_seq2seq(**settings(row))
+    draw = np.random.default_rng(seed)
+    # Keras begins with biases of zero and small embeddings, which would hide errors.
+    model.set_weights([draw.normal(0, 0.4, w.shape) for w in model.get_weights()])
+    return model
+
+
+def batch(row: dict[str, Any], seed: int = 0) -> tuple[dict[str, np.ndarray], Any]:
+    """Draws a ragged batch for the model of a row: its inputs and its targets."""
+    draw = np.random.default_rng(seed)
+    source_lengths, target_lengths = (6, 1, 4, 3), (3, 5, 1, 4)
+    count = len(source_lengths)
+    source: np.ndarray = np.zeros((count, 6), "int32")
+    inputs, targets = np.zeros((2, count, 5), "int32")
+    features = np.zeros((count, 6, FEATURES), "float32")
+    for k, (s, t) in enumerate(zip(source_lengths, target_lengths, strict=True)):
+        source[k, : s - 1] = draw.integers(4, SOURCE_VOCAB, s - 1)
+        source[k, s - 1] = 3
+        features[k, :s] = draw.normal(size=(s, FEATURES))
+        targets[k, : t - 1] = draw.integers(4, TARGET_VOCAB, t - 1)
+        targets[k, t - 1] = 3
+        inputs[k, 0], inputs[k, 1:t] = 2, targets[k, : t - 1]
+    if row["source_representation"] == "features":
+        source = features
+    return {"encoder_inputs": source, "decoder_inputs": inputs}, targets
+
+
+def name(row: dict[str, Any]) -> str:
+    """The name of a row as a test's id."""
+    return "-".join(
+        "+".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        for value in row.values()
+    )
+
+
+def _groups(rows: list[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def each_architecture(test: Callable[..., None]) -> Callable[..., None]:
+    """Runs a test over the pairwise cover and, marked slow, over the full product."""
+    cases = [pytest.param(row, id=name(row)) for row in PAIRWISE]
+    cases += [
+        pytest.param(row, id=f"full-{name(row)}", marks=pytest.mark.slow)
+        for row in FULL
+    ]
+    return pytest.mark.parametrize("row", cases)(test)
+
+
+def groups_of_architectures(size: int) -> Callable[..., Any]:
+    """Runs a test over groups of the same rows, for tests that start a process."""
+    cases = [
+        pytest.param(rows, id=f"cover-{k}")
+        for k, rows in enumerate(_groups(PAIRWISE, size))
+    ]
+    cases += [
+        pytest.param(rows, id=f"full-{k}", marks=pytest.mark.slow)
+        for k, rows in enumerate(_groups(FULL, size))
+    ]
+    return pytest.mark.parametrize("rows", cases)

@@ -1,0 +1,234 @@
+"""`model.generate`: checked sources in, hypotheses out."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kseq import Seq2Seq, build_inference_models, build_seq2seq
+
+SIZES: dict[str, Any] = {
+    "source_vocab_size": 11,
+    "target_vocab_size": 12,
+    "units": 8,
+    "embedding_dim": 4,
+    # Random weights that are large: the outputs tell the sources apart.
+    "kernel_initializer": "uniform",
+    "initializer_scale": 1.5,
+}
+FEATURES: dict[str, Any] = {
+    "source_vocab_size": None,
+    "source_representation": "features",
+    "source_feature_dim": 3,
+}
+IDS = np.array(
+    [
+        [5, 6, 7, 3, 0],
+        [9, 3, 0, 0, 0],
+        [10, 4, 8, 6, 3],
+        [3, 0, 0, 0, 0],
+        [7, 5, 3, 0, 0],
+    ]
+)
+
+
+def make(**settings: Any) -> Seq2Seq:
+    return build_seq2seq(**{**SIZES, **settings})
+
+
+@pytest.fixture(scope="module")
+def model() -> Seq2Seq:
+    return make()
+
+
+@pytest.fixture(scope="module")
+def features_model() -> Seq2Seq:
+    return make(**FEATURES)
+
+
+def by_hand(model: Seq2Seq, source: np.ndarray, limit: int) -> tuple[list[int], float]:
+    """Greedy decoding of one row by the training model alone."""
+    tokens, score = [2], 0.0
+    while len(tokens) <= limit and tokens[-1] != 3:
+        feed = {"encoder_inputs": source[None], "decoder_inputs": np.array([tokens])}
+        logits = model(feed).numpy()[0, -1].astype("float64")
+        log_probs = logits - np.log(np.exp(logits).sum())
+        log_probs[[0, 2]] = -np.inf
+        tokens.append(int(log_probs.argmax()))
+        score += log_probs[tokens[-1]]
+    return tokens[1:], score
+
+
+def test_it_is_greedy_search_with_the_trained_model(model: Seq2Seq) -> None:
+    found = model.generate(IDS)
+    outputs = []
+    for row, source in enumerate(IDS):
+        length = int((source != 0).sum())
+        tokens, score = by_hand(model, source[:length], 2 * length + 10)
+        outputs.append(tokens)
+        assert found.tokens[row, 0, : len(tokens)].tolist() == tokens
+        assert not np.any(found.tokens[row, 0, len(tokens) :])
+        assert found.lengths[row, 0] == len(tokens)
+        assert found.truncated[row, 0] == (tokens[-1] != 3)
+        assert found.scores[row, 0] == pytest.approx(score, abs=1e-4)
+    assert len({tuple(tokens) for tokens in outputs}) > 2
+
+
+def test_the_hypotheses_have_the_promised_shapes_and_dtypes(model: Seq2Seq) -> None:
+    found = model.generate(IDS.tolist(), max_length=3)
+    assert len(found) == 5
+    assert found.tokens.shape == (5, 1, 3)
+    assert found.tokens.dtype == found.lengths.dtype == "int32"
+    assert (found.scores.dtype, found.truncated.dtype) == ("float32", "bool")
+    assert found.lengths.shape == found.scores.shape == found.truncated.shape == (5, 1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 99, np.int64(3)])
+def test_the_batch_size_changes_nothing(model: Seq2Seq, batch_size: int) -> None:
+    expected, found = model.generate(IDS), model.generate(IDS, batch_size=batch_size)
+    np.testing.assert_array_equal(found.tokens, expected.tokens)
+    np.testing.assert_array_equal(found.lengths, expected.lengths)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+
+
+def test_more_padding_changes_nothing(model: Seq2Seq) -> None:
+    expected, found = model.generate(IDS), model.generate(np.pad(IDS, [(0, 0), (0, 4)]))
+    np.testing.assert_array_equal(found.tokens, expected.tokens)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [-30.0, 30.0])
+def test_the_default_maximum_is_twice_the_source_and_ten(bias: float) -> None:
+    model = make()
+    biases = np.zeros(12)
+    biases[3] = bias  # never, or always, `</s>`
+    model.get_layer("decoder_output").bias.assign(biases)
+    found = model.generate(IDS)
+    lengths = (IDS != 0).sum(axis=1)
+    expected = [1] * 5 if bias > 0 else (2 * lengths + 10).tolist()
+    assert found.lengths[:, 0].tolist() == expected
+    assert found.truncated[:, 0].tolist() == [bias < 0] * 5
+
+
+@pytest.mark.parametrize("max_length", [1, 4, np.int32(4)])
+def test_no_output_is_longer_than_the_maximum(model: Seq2Seq, max_length: int) -> None:
+    full, cut = model.generate(IDS), model.generate(IDS, max_length=max_length)
+    np.testing.assert_array_equal(cut.tokens, full.tokens[:, :, :max_length])
+    np.testing.assert_array_equal(cut.truncated, full.lengths > max_length)
+
+
+@pytest.mark.parametrize("name", ["max_length", "batch_size"])
+@pytest.mark.parametrize("value", [0, -1, 2.0, "2", True])
+def test_sizes_are_whole_and_positive(model: Seq2Seq, name: str, value: Any) -> None:
+    message = f"`{name}` must be .*at least 1.* {value!r}"
+    with pytest.raises((TypeError, ValueError), match=message):
+        model.generate(IDS, **{name: value})
+
+
+def test_a_batch_size_is_needed(model: Seq2Seq) -> None:
+    with pytest.raises(TypeError, match=r"`batch_size` .*None"):
+        model.generate(IDS, batch_size=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ([[5.0, 3.0]], "integer ids.*dtype float64"),
+        ([["5", "3"]], "integer ids.*dtype <U1"),
+        ([[True, False]], "integer ids.*dtype bool"),
+        ([[5, 3], [3]], "rows padded with 0 on the right to one length.*object"),
+        ([5, 3], r"ids \(batch, time\), of rank 2.*\(2,\)"),
+        ([[[5], [3]]], r"of rank 2.*\(1, 2, 1\)"),
+        (np.zeros((2, 0), int), r"at least one step.*</s>.*\(2, 0\)"),
+        ([[5, 3], [11, 3]], r"0\.\.10.*11 in row 1"),
+        ([[5, 3], [6, -1]], r"0\.\.10.*-1 in row 1"),
+        ([[5, 3], [0, 0]], r"row 1 is padding only.*</s>"),
+        ([[5, 3, 0], [0, 5, 3]], "padded on the right: row 1"),
+        ([[5, 3, 0], [5, 0, 3]], "padded on the right: row 1"),
+        (None, "integer ids.*object"),
+    ],
+)
+def test_a_bad_source_is_named(model: Seq2Seq, source: Any, message: str) -> None:
+    with pytest.raises(ValueError, match="`source` must .*" + message):
+        model.generate(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (np.ones((2, 4, 3), int), "float vectors.*dtype int64"),
+        (np.ones((2, 4)), r"vectors \(batch, time, 3\), of rank 3.*\(2, 4\)"),
+        (np.ones((2, 4, 5)), r"\(batch, time, 3\).*\(2, 4, 5\)"),
+        (np.full((2, 4, 3), np.nan), "finite.*nan or inf"),
+        (np.zeros((2, 4, 3)), "row 0 is padding only"),
+        (np.eye(4)[None, :, 1:], "padded on the right: row 0"),
+    ],
+)
+def test_bad_features_are_named(
+    features_model: Seq2Seq, source: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match="`source` must .*" + message):
+        features_model.generate(source)
+
+
+def test_features_are_decoded(features_model: Seq2Seq) -> None:
+    vectors = np.random.default_rng(0).normal(size=(3, 4, 3))
+    vectors[1, 2:] = 0
+    found = features_model.generate(vectors)
+    for row, length in enumerate([4, 2, 4]):
+        alone = features_model.generate(vectors[row : row + 1, :length])
+        size = alone.lengths[0, 0]
+        assert found.tokens[row, 0, :size].tolist() == alone.tokens[0, 0].tolist()
+
+
+def test_no_rows_give_no_hypotheses(model: Seq2Seq) -> None:
+    found = model.generate(np.zeros((0, 4), int))
+    assert (len(found), found.tokens.shape[:2]) == (0, (0, 1))
+
+
+def test_what_training_changes_shows_in_the_next_decoding() -> None:
+    model = make()
+    before = model.generate(IDS).tokens
+    model.get_layer("decoder_output").bias.assign(np.eye(12)[7] * 99)
+    after = model.generate(IDS, max_length=2).tokens
+    assert before[0, 0, 0] != 7
+    assert after.tolist() == [[[7, 7]]] * 5
+
+
+def test_a_diverged_model_says_so_and_names_the_row() -> None:
+    model = make()
+    model.get_layer("encoder_embedding").embeddings.assign(
+        np.where(np.arange(11)[:, None] == 9, np.nan, 0.1) * np.ones((11, 4))
+    )
+    with pytest.raises(ValueError, match=r"row 1 of `source`.*not finite.*diverged"):
+        model.generate(IDS)
+    with pytest.raises(ValueError, match="row 1 of `source`"):
+        model.generate(IDS, batch_size=1)
+
+
+def test_dropout_is_off() -> None:
+    settings = {"embedding_dropout": 0.5, "recurrent_dropout": 0.5}
+    model, plain = make(**settings), make()
+    plain.set_weights(model.get_weights())
+    np.testing.assert_array_equal(
+        model.generate(IDS).tokens, plain.generate(IDS).tokens
+    )
+
+
+def test_inference_models_give_the_same_tokens_step_by_step(model: Seq2Seq) -> None:
+    import keras
+
+    inference = build_inference_models(model)
+    encoded = inference.encoder(IDS)
+    states, token = encoded["states"], keras.ops.full((5,), 2, dtype="int32")
+    outputs = []
+    for _ in range(6):
+        step = inference.decoder_step({**encoded, "token": token, "states": states})
+        logits = step["logits"].numpy()
+        logits[:, [0, 2]] = -np.inf
+        token, states = keras.ops.argmax(logits, axis=-1), step["states"]
+        outputs.append(token.numpy())
+    found = model.generate(IDS, max_length=6)
+    for row, length in enumerate(found.lengths[:, 0]):
+        expected = [int(tokens[row]) for tokens in outputs[:length]]
+        assert found.tokens[row, 0, :length].tolist() == expected

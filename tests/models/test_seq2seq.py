@@ -1,0 +1,517 @@
+"""The whole model: how it looks, what it takes, how it trains."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kseq import Seq2Seq, Seq2SeqConfig, build_decoder, build_encoder, build_seq2seq
+from kseq.losses import MaskedCrossentropy
+from kseq.metrics import Perplexity, TokenAccuracy
+
+SIZES: dict[str, Any] = {
+    "source_vocab_size": 11,
+    "target_vocab_size": 12,
+    "units": 8,
+    "embedding_dim": 4,
+}
+FEATURES: dict[str, Any] = {
+    "source_vocab_size": None,
+    "source_representation": "features",
+    "source_feature_dim": 3,
+}
+ROWS = 7
+
+
+def make(**settings: Any) -> Seq2Seq:
+    return build_seq2seq(**{**SIZES, **settings})
+
+
+def padded(rng: np.random.Generator, lengths: list[int], high: int) -> np.ndarray:
+    ids = np.zeros((len(lengths), max(lengths)), "int32")
+    for row, length in zip(ids, lengths, strict=True):
+        row[: length - 1] = rng.integers(4, high, length - 1)
+        row[length - 1] = 3
+    return ids
+
+
+def data(seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Seven pairs of unequal lengths, the longest targets first."""
+    rng = np.random.default_rng(seed)
+    source = padded(rng, [3, 5, 2, 4, 1, 3, 2], 11)
+    target = padded(rng, [6, 5, 5, 3, 2, 1, 1], 12)
+    read = np.where(target == 3, 0, target)
+    read = np.concatenate([np.full((ROWS, 1), 2, "int32"), read[:, :-1]], axis=1)
+    return {"encoder_inputs": source, "decoder_inputs": read}, target
+
+
+def feed(**changes: Any) -> dict[str, Any]:
+    return {**data()[0], **changes}
+
+
+# How it looks.
+
+
+def test_the_summary_shows_every_layer_by_name() -> None:
+    lines: list[str] = []
+    make(reverse_source=True, decoder_units=6).summary(
+        print_fn=lambda line, **_: lines.append(line), line_length=160
+    )
+    text = "\n".join(lines)
+    for name, kind in [
+        ("encoder_reversal", "ReverseSequence"),
+        ("encoder_embedding", "Embedding"),
+        ("encoder_lstm_1", "LSTM"),
+        ("decoder_init_1_h", "Dense"),
+        ("decoder_embedding", "Embedding"),
+        ("decoder_lstm_1", "LSTM"),
+        ("decoder_output", "Dense"),
+    ]:
+        assert f"{name} ({kind})" in text
+
+
+def test_it_is_a_functional_keras_model_that_knows_its_config() -> None:
+    config = Seq2SeqConfig(**SIZES)
+    model = build_seq2seq(config, name="adder")
+    assert isinstance(model, keras.Model)
+    assert model.config is config
+    assert model.name == "adder"
+    assert set(model.input) == {"encoder_inputs", "decoder_inputs"}
+    assert model.output_shape == (None, None, 12)
+
+
+@pytest.mark.parametrize("build", [build_seq2seq, build_decoder, build_encoder])
+def test_builders_take_a_config_or_keywords_but_not_both(
+    build: Callable[..., Any],
+) -> None:
+    config = Seq2SeqConfig(**SIZES)
+    build(config)
+    build(**SIZES)
+    with pytest.raises(ValueError, match=r"not both.*replace\(units=\.\.\.\)"):
+        build(config, units=6)
+    with pytest.raises(TypeError, match=r"`config` .*Seq2SeqConfig.*\{'units': 6\}"):
+        build({"units": 6})
+    with pytest.raises(ValueError, match=r"`unit`.*Did you mean `units`\?"):
+        build(**SIZES, unit=6)
+
+
+# What it takes.
+
+BAD_INPUTS = [
+    ({"encoder_inputs": np.ones((7, 3), "float32")}, "`encoder_inputs`.*int.*float32"),
+    ({"decoder_inputs": np.ones((7, 3))}, "`decoder_inputs` .*integer.*float64"),
+    ({"encoder_inputs": np.ones((7, 3), bool)}, "`encoder_inputs` .*integer.*bool"),
+    ({"encoder_inputs": np.ones(7, int)}, r"`encoder_inputs`.*\(batch, time\).*\(7,\)"),
+    ({"decoder_inputs": np.ones((7, 3, 1), int)}, r"`decoder_inputs`.*\(batch, time\)"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD_INPUTS)
+def test_inputs_of_another_dtype_or_rank_are_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()(feed(**changes))
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (np.ones((7, 4, 3), int), "`encoder_inputs` .*float.*int64"),
+        (np.ones((7, 4)), r"`encoder_inputs` .*\(batch, time, dim\).*\(7, 4\)"),
+        (np.ones((7, 4, 2)), r"(?s)encoder_inputs.*3.*\(7, 4, 2\)"),
+    ],
+)
+def test_features_of_another_dtype_or_shape_are_refused(
+    vectors: np.ndarray, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(**FEATURES)(feed(encoder_inputs=vectors))
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+def test_float_ids_are_refused_in_training_too(method: str) -> None:
+    inputs, targets = data()
+    model = make()
+    model.compile()
+    wrong = {**inputs, "encoder_inputs": inputs["encoder_inputs"].astype("float32")}
+    with pytest.raises(ValueError, match="`encoder_inputs` must have an integer dtype"):
+        getattr(model, method)(wrong, targets, verbose=0)
+
+
+@pytest.mark.parametrize("how", ["missing", "more", "list"])
+def test_inputs_are_a_dict_of_both(how: str) -> None:
+    inputs = feed()
+    if how == "missing":
+        del inputs["decoder_inputs"]
+    wrong = {
+        "missing": inputs,
+        "more": {**inputs, "mask": inputs["encoder_inputs"]},
+        "list": list(inputs.values()),
+    }[how]
+    message = "dict of 'encoder_inputs' and 'decoder_inputs'. Received"
+    with pytest.raises(ValueError, match=message):
+        make()(wrong)
+
+
+@pytest.mark.parametrize(
+    ("representation", "name", "bad", "highest"),
+    [
+        ("embedding", "encoder_inputs", 11, 10),
+        ("one_hot", "encoder_inputs", -1, 10),
+        ("embedding", "decoder_inputs", -3, 11),
+        ("one_hot", "decoder_inputs", 12, 11),
+    ],
+)
+def test_ids_out_of_range_stop_a_training_by_name(
+    representation: str, name: str, bad: int, highest: int
+) -> None:
+    settings = {"source_representation": representation}
+    if representation == "one_hot":
+        settings["embedding_dim"] = 256
+    model = make(**settings)
+    model.compile()
+    inputs, targets = data()
+    inputs[name][0, 0] = bad
+    message = rf"(?s)`{name}` must hold token ids in 0\.\.{highest}\. .*{bad}"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        model.fit(inputs, targets, verbose=0)
+
+
+def test_targets_out_of_range_stop_a_training() -> None:
+    model = make()
+    model.compile()
+    inputs, targets = data()
+    targets[0, 0] = 12
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?s)targets must.*12"):
+        model.fit(inputs, targets, verbose=0)
+
+
+def test_targets_of_another_length_are_refused() -> None:
+    model = make()
+    model.compile()
+    inputs, targets = data()
+    with pytest.raises(ValueError, match=r"Targets must be ids of shape .* 7\)"):
+        model.fit(inputs, np.pad(targets, ((0, 0), (0, 1))), verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ([0, 0, 0, 0, 0], "`encoder_inputs` has a row of padding only"),
+        ([0, 0, 5, 6, 3], "`encoder_inputs` has padding before a real step"),
+    ],
+    ids=["padding only", "left padding"],
+)
+@pytest.mark.parametrize("features", [False, True])
+def test_padding_must_be_on_the_right_of_something(
+    row: list[int], message: str, features: bool
+) -> None:
+    inputs, targets = data()
+    inputs["encoder_inputs"][2] = row
+    if features:
+        ids = inputs["encoder_inputs"]
+        inputs["encoder_inputs"] = (np.eye(11)[ids] * (ids != 0)[..., None])[..., 1:4]
+        inputs["encoder_inputs"] += (ids != 0)[..., None]
+    model = make(**(FEATURES if features else {}))
+    model.compile()
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        model.evaluate(inputs, targets, verbose=0)
+
+
+def test_padding_of_the_decoder_inputs_must_be_on_the_right() -> None:
+    inputs, targets = data()
+    inputs["decoder_inputs"][1] = [0, 0, *inputs["decoder_inputs"][1][:-2]]
+    model = make()
+    model.compile()
+    message = "`decoder_inputs` has padding before a real step"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        model.evaluate(inputs, targets, verbose=0)
+
+
+# How it trains.
+
+
+def test_compile_has_defaults_that_fit_sequences() -> None:
+    model = make()
+    model.compile()
+    assert isinstance(model.optimizer, keras.optimizers.Adam)
+    assert isinstance(model.loss, MaskedCrossentropy)
+    history = model.fit(*data(), verbose=0).history
+    assert set(history) == {"loss", "token_accuracy"}
+
+
+def test_metrics_are_taken_by_name_and_as_objects() -> None:
+    model = make()
+    model.compile(metrics=["perplexity", "sequence_accuracy"])
+    inputs, targets = data()
+    assert set(model.evaluate(inputs, targets, verbose=0, return_dict=True)) == {
+        "loss",
+        "perplexity",
+        "sequence_accuracy",
+    }
+    model.compile(
+        metrics=[TokenAccuracy(name="plain")],
+        weighted_metrics=["token_accuracy", Perplexity(name="weighted")],
+    )
+    found = model.evaluate(
+        inputs, targets, sample_weight=np.arange(7.0), verbose=0, return_dict=True
+    )
+    assert set(found) == {"loss", "plain", "token_accuracy", "weighted"}
+
+
+def test_no_metrics_may_be_asked_for() -> None:
+    model = make()
+    model.compile(metrics=[])
+    assert set(model.fit(*data(), verbose=0).history) == {"loss"}
+
+
+def test_a_loss_of_ones_own_is_trained_on() -> None:
+    def distance(y_true: Any, y_pred: Any) -> Any:
+        return tf.reduce_mean(tf.square(y_pred - 1.0))
+
+    model = make()
+    model.compile(optimizer=keras.optimizers.Adam(0.05), loss=distance)
+    inputs, targets = data()
+    losses = model.fit(inputs, targets, epochs=20, verbose=0).history["loss"]
+    assert losses[-1] < losses[0] / 2
+    logits = model.predict(inputs, verbose=0)
+    assert model.evaluate(inputs, targets, verbose=0)[0] == pytest.approx(
+        float(np.mean((logits - 1) ** 2)), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_model_learns_seven_pairs_by_heart(jit: bool) -> None:
+    model = make(units=16)
+    model.compile(
+        optimizer=keras.optimizers.Adam(0.05),
+        weighted_metrics=["sequence_accuracy"],
+        jit_compile=jit,
+    )
+    inputs, targets = data()
+    model.fit(inputs, targets, epochs=60, verbose=0)
+    assert model.evaluate(inputs, targets, verbose=0)[1] == 1.0
+
+
+def token_means(
+    model: Seq2Seq, inputs: Any, targets: Any, weights: Any
+) -> dict[str, float]:
+    """Loss and metrics over all tokens at once, by numpy."""
+    logits = model.predict(inputs, verbose=0).astype("float64")
+    log_probs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    losses = -np.take_along_axis(log_probs, targets[..., None], axis=-1)[..., 0]
+    right = logits.argmax(axis=-1) == targets
+    mask = (targets != 0) * np.asarray(weights)[:, None]
+    loss = float((losses * mask).sum() / mask.sum())
+    return {
+        "loss": loss,
+        "perplexity": float(np.exp(loss)),
+        "token_accuracy": float((right * mask).sum() / mask.sum()),
+        "sequence_accuracy": float(
+            ((right | (targets == 0)).all(axis=1) * weights).sum() / np.sum(weights)
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [np.ones(ROWS), np.array([2.0, 0.5, 0.0, 3.0, 1.0, 0.0, 0.25])],
+    ids=["unweighted", "weighted"],
+)
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
+def test_fit_displays_the_token_means_of_the_epoch(
+    weights: np.ndarray, steps_per_execution: int
+) -> None:
+    """Also over batches of unequal token counts, in training and in validation."""
+    model = make()
+    model.compile(
+        optimizer=keras.optimizers.SGD(0.0),  # so that the epoch has one model
+        weighted_metrics=["token_accuracy", "sequence_accuracy", "perplexity"],
+        steps_per_execution=steps_per_execution,
+    )
+    # Make it right now and then, or the accuracies would say little.
+    model.get_layer("decoder_output").bias.assign(np.eye(12)[3] * 4)
+    inputs, targets = data()
+    # Batches of 2, 2, 2 and 1 rows, of 11, 8, 3 and 1 tokens.
+    history = model.fit(
+        inputs,
+        targets,
+        sample_weight=weights,
+        batch_size=2,
+        shuffle=False,
+        validation_data=(inputs, targets, weights),
+        validation_batch_size=3,
+        epochs=2,
+        verbose=0,
+    ).history
+    expected = token_means(model, inputs, targets, weights)
+    assert 0 < expected["token_accuracy"] < 1
+    assert 0 < expected["sequence_accuracy"] < 1
+    for name, value in expected.items():
+        assert history[name] == pytest.approx([value] * 2, rel=1e-5), name
+        assert history[f"val_{name}"] == pytest.approx([value] * 2, rel=1e-5), name
+    found = model.evaluate(
+        inputs,
+        targets,
+        sample_weight=weights,
+        batch_size=3,
+        verbose=0,
+        return_dict=True,
+    )
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_dataset_of_batches_of_unequal_lengths_is_displayed_exactly() -> None:
+    inputs, targets = data()
+
+    def batches() -> Iterator[Any]:
+        for start in range(0, ROWS, 2):
+            rows = slice(start, start + 2)
+            longest = int((targets[rows] != 0).sum(axis=1).max())
+            yield (
+                {
+                    "encoder_inputs": inputs["encoder_inputs"][rows],
+                    "decoder_inputs": inputs["decoder_inputs"][rows, :longest],
+                },
+                targets[rows, :longest],
+            )
+
+    ids = tf.TensorSpec([None, None], "int32")
+    dataset = tf.data.Dataset.from_generator(
+        batches, output_signature=(dict.fromkeys(inputs, ids), ids)
+    )
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(4))
+    model = make()
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Keras warns of its own default, shuffle=True
+        history = model.fit(dataset, validation_data=dataset, verbose=0).history
+    expected = token_means(model, inputs, targets, np.ones(ROWS))
+    for name in ("loss", "token_accuracy"):
+        assert history[name] == pytest.approx([expected[name]], rel=1e-5)
+        assert history[f"val_{name}"] == pytest.approx([expected[name]], rel=1e-5)
+
+
+def test_arrays_are_shuffled_unless_told_otherwise() -> None:
+    inputs, targets = data()
+
+    def trained(**options: Any) -> list[np.ndarray]:
+        keras.utils.set_random_seed(1)
+        model = make()
+        model.compile(optimizer=keras.optimizers.SGD(1.0))
+        model.fit(inputs, targets, batch_size=1, verbose=0, **options)
+        return model.get_weights()
+
+    def same(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
+        return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+    assert same(trained(), trained(shuffle=True))
+    assert not same(trained(), trained(shuffle=False))
+
+
+def test_the_default_accuracy_heeds_weights() -> None:
+    model = make()
+    model.compile()
+    model.get_layer("decoder_output").bias.assign(np.eye(12)[3] * 4)
+    inputs, targets = data()
+    weights = np.array([2.0, 0.5, 0.0, 3.0, 1.0, 0.0, 0.25])
+    found = model.evaluate(inputs, targets, sample_weight=weights, verbose=0)
+    expected = token_means(model, inputs, targets, weights)
+    assert found == pytest.approx([expected["loss"], expected["token_accuracy"]])
+
+
+def test_weights_of_tokens_are_heeded_in_fit() -> None:
+    model = make()
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
+    inputs, targets = data()
+    weights = np.zeros(targets.shape)
+    weights[:, 0] = 1.0
+    losses = model.fit(
+        inputs, targets, sample_weight=weights, batch_size=2, shuffle=False, verbose=0
+    ).history["loss"]
+    first = {**inputs, "decoder_inputs": inputs["decoder_inputs"][:, :1]}
+    expected = token_means(model, first, targets[:, :1], np.ones(ROWS))["loss"]
+    assert losses == pytest.approx([expected], rel=1e-5)
+
+
+def test_fit_takes_numpy_arrays_and_a_validation_split() -> None:
+    model = make()
+    model.compile()
+    inputs, targets = data()
+    history = model.fit(
+        inputs, targets, batch_size=2, epochs=2, validation_split=0.3, verbose=0
+    ).history
+    assert len(history["val_token_accuracy"]) == 2
+    assert np.isfinite(history["val_loss"]).all()
+
+
+def test_a_features_source_trains() -> None:
+    inputs, targets = data()
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(ROWS, 5, 3)).astype("float32")
+    vectors *= (inputs["encoder_inputs"] != 0)[..., None]
+    model = make(**FEATURES)
+    model.compile(optimizer=keras.optimizers.Adam(0.05))
+    losses = model.fit(
+        {**inputs, "encoder_inputs": vectors}, targets, epochs=20, verbose=0
+    ).history["loss"]
+    assert losses[-1] < losses[0] / 2
+
+
+@pytest.mark.parametrize("given_by", ["argument", "global policy"])
+def test_mixed_precision_trains_and_gives_float32_logits(given_by: str) -> None:
+    options: dict[str, Any] = {}
+    if given_by == "argument":
+        options["dtype"] = "mixed_float16"
+    else:
+        keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = build_seq2seq(**SIZES, **options, decoder_init="mean")
+        model.compile(optimizer=keras.optimizers.Adam(0.05))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    # Without scaling, small gradients vanish in float16.
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    inputs, targets = data()
+    losses = model.fit(inputs, targets, epochs=20, verbose=0).history["loss"]
+    assert losses[-1] < losses[0] / 2
+    assert model(inputs).dtype == "float32"
+    assert {v.dtype for v in model.weights} == {"float32"}
+    assert model.get_layer("decoder_lstm_1").compute_dtype == "float16"
+    assert model.generate(inputs["encoder_inputs"]).scores.dtype == "float32"
+
+
+def test_the_global_policy_does_not_reach_a_model_with_its_own() -> None:
+    inputs, _ = data()
+    settings = {"reverse_source": True, "decoder_init": "mean", "layers": 2}
+    model = make(**settings)
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        other = make(**settings, dtype="float32")
+        other.set_weights(model.get_weights())
+        np.testing.assert_array_equal(other(inputs), model(inputs))
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_a_frozen_model_is_evaluated_by_fit() -> None:
+    model = make()
+    model.trainable = False
+    model.compile()
+    before = [weight.copy() for weight in model.get_weights()]
+    model.fit(*data(), verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_clone_is_a_plain_keras_model_of_the_same_graph() -> None:
+    model = make(reverse_source=True)
+    clone = keras.models.clone_model(model)
+    assert not isinstance(clone, Seq2Seq)
+    clone.set_weights(model.get_weights())
+    np.testing.assert_array_equal(clone(feed()), model(feed()))

@@ -1,0 +1,415 @@
+"""The configuration: one place that says what is valid, and why."""
+
+import json
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from kseq import Seq2SeqConfig
+
+SIZES: dict[str, Any] = {"source_vocab_size": 11, "target_vocab_size": 13}
+FEATURES: dict[str, Any] = {
+    "source_representation": "features",
+    "source_feature_dim": 3,
+    "target_vocab_size": 13,
+}
+
+
+@keras.saving.register_keras_serializable(package="test_config")
+class OwnGRU(keras.layers.GRU):
+    """A recurrent layer that kseq has never heard of."""
+
+
+def config(**settings: Any) -> Seq2SeqConfig:
+    return Seq2SeqConfig(**{**SIZES, **settings})
+
+
+def gru(**settings: Any) -> keras.layers.Layer:
+    return keras.layers.GRU(1, **settings)
+
+
+# Each: the settings, and what the message must name: field, value, way out.
+VALUE_ERRORS = [
+    ({"source_representation": "onehot"}, "`source_representation` 'one_hot' 'onehot'"),
+    ({"target_representation": "features"}, "`target_representation` 'one_hot'"),
+    ({"encoder_direction": "both"}, "`encoder_direction` 'bidirectional_first' 'both'"),
+    ({"decoder_init": "first"}, "`decoder_init` 'mean' 'zeros' 'first'"),
+    ({"decoder_init_projection": "no"}, "`decoder_init_projection` 'auto' 'no'"),
+    ({"decoder_init_layers": "top"}, "`decoder_init_layers` 'all' 'first' 'top'"),
+    ({"cell": "LSTM"}, "`cell` 'lstm' 'simple_rnn' 'LSTM' Keras layer"),
+    ({"source_vocab_size": 0}, "`source_vocab_size` >= 5 special 0"),
+    ({"target_vocab_size": 4}, "`target_vocab_size` >= 5 special 4"),
+    ({"source_vocab_size": None}, "`source_vocab_size` required len(vocab)"),
+    ({"embedding_dim": 0}, "`embedding_dim` >= 1 0"),
+    ({"source_embedding_dim": 0}, "`source_embedding_dim` >= 1 0"),
+    ({"target_embedding_dim": -1}, "`target_embedding_dim` >= 1 -1"),
+    ({**FEATURES, "source_feature_dim": 0}, "`source_feature_dim` >= 1 0"),
+    ({"units": -1}, "`units` >= 1 -1"),
+    ({"encoder_units": 0}, "`encoder_units` >= 1 0"),
+    ({"decoder_units": 0}, "`decoder_units` >= 1 0"),
+    ({"layers": 0}, "`layers` >= 1 0"),
+    ({"encoder_layers": 0}, "`encoder_layers` >= 1 0"),
+    ({"decoder_layers": 0}, "`decoder_layers` >= 1 0"),
+    (FEATURES, "`source_vocab_size` left out 11 `source_feature_dim`"),
+    (
+        {**FEATURES, "source_vocab_size": None, "source_feature_dim": None},
+        "`source_feature_dim` required 'features'",
+    ),
+    ({"source_feature_dim": 3}, "`source_feature_dim` 'features' 3 'embedding'"),
+    (
+        {"units": 7, "encoder_direction": "bidirectional"},
+        "`encoder_units` even 7 'bidirectional'",
+    ),
+    (
+        {"encoder_units": 7, "encoder_direction": "bidirectional_first"},
+        "`encoder_units` even 7 'bidirectional_first'",
+    ),
+    ({"encoder_residual_from": 2}, "`encoder_residual_from` between 2 layers 1 2"),
+    (
+        {"layers": 3, "decoder_residual_from": 1},
+        "`decoder_residual_from` between 2 layers 3 1",
+    ),
+    ({"layers": 2, "dropout": 1.0}, "`dropout` [0, 1) 1.0"),
+    ({"embedding_dropout": -0.1}, "`embedding_dropout` [0, 1) -0.1"),
+    ({"recurrent_dropout": math.nan}, "`recurrent_dropout` [0, 1) nan"),
+    ({"dropout": 0.1}, "`dropout` between layers 0.1 `recurrent_dropout`"),
+    (
+        {"decoder_layers": 2, "encoder_dropout": 0.1},
+        "`encoder_dropout` between layers 0.1 `encoder_layers`",
+    ),
+    (
+        {"encoder_layers": 2, "decoder_dropout": 0.1},
+        "`decoder_dropout` between layers 0.1 `decoder_layers`",
+    ),
+    (
+        {"source_representation": "one_hot", "source_embedding_dim": 4},
+        "`source_embedding_dim` source_representation='embedding' 4",
+    ),
+    (
+        {"target_representation": "one_hot", "target_embedding_dropout": 0.1},
+        "`target_embedding_dropout` target_representation='embedding' 0.1",
+    ),
+    (
+        {"source_representation": "one_hot", "embedding_dim": 4},
+        "`embedding_dim` one side 4",
+    ),
+    (
+        {"source_representation": "one_hot", "embedding_dropout": 0.1},
+        "`embedding_dropout` one side 0.1",
+    ),
+    (
+        {"source_representation": "one_hot", "embedding_initializer": "zeros"},
+        "`embedding_initializer` one side 'zeros'",
+    ),
+    (
+        {"decoder_init": "zeros", "decoder_init_projection": "dense"},
+        "`decoder_init_projection` decoder_init='zeros' 'dense'",
+    ),
+    (
+        {"decoder_init": "zeros", "decoder_init_layers": "first", "layers": 2},
+        "`decoder_init_layers` decoder_init='zeros' 'first'",
+    ),
+    ({"decoder_init_layers": "first"}, "`decoder_init_layers` 'first' one layer 'all'"),
+    ({"cell": "gru", "forget_bias": 1.0}, "`forget_bias` cell='lstm' 1.0 'gru'"),
+    ({"forget_bias": math.inf}, "`forget_bias` finite inf"),
+    ({"initializer_scale": 0.0}, "`initializer_scale` > 0 0.0"),
+    ({"initializer_scale": math.inf}, "`initializer_scale` finite inf"),
+    (
+        {"initializer_scale": 0.1, "embedding_initializer": "glorot_uniform"},
+        "`initializer_scale` 'uniform' 'orthogonal' 0.1",
+    ),
+    # The default embedding initializer is "uniform", but there is no embedding.
+    (
+        {"source_representation": "one_hot", "initializer_scale": 0.1},
+        "`initializer_scale` 'uniform' 'orthogonal' 0.1",
+    ),
+    ({"kernel_initializer": "glorot"}, "`kernel_initializer` Keras 'glorot_uniform'"),
+    ({"recurrent_initializer": {"a": 1}}, "`recurrent_initializer` Keras {'a': 1}"),
+    ({"cell": {"a": 1}}, "`cell` recurrent units {'a': 1}"),
+    ({"cell": {"class_name": "X", "config": {}}}, "`cell` registered 'X'"),
+]
+
+TYPE_ERRORS = [
+    ({"units": 8.0}, "`units` integer 8.0"),
+    ({"units": True}, "`units` integer True"),
+    ({"layers": "2"}, "`layers` integer '2'"),
+    ({"source_vocab_size": "11"}, "`source_vocab_size` integer '11'"),
+    ({"target_vocab_size": None}, "`target_vocab_size` integer None"),
+    ({"layers": 2, "dropout": "a lot"}, "`dropout` number 'a lot'"),
+    ({"embedding_dropout": False}, "`embedding_dropout` number False"),
+    ({"reverse_source": 1}, "`reverse_source` True or False 1"),
+    ({"encoder_direction": 2}, "`encoder_direction` string 2"),
+    ({"decoder_init": None}, "`decoder_init` string None"),
+    ({"cell": keras.layers.Dense(1)}, "`cell` keras.layers.GRU(1) Dense"),
+    ({"cell": keras.layers.GRUCell(1)}, "`cell` keras.layers.GRU(1) GRUCell"),
+    ({"cell": keras.layers.GRU}, "`cell` keras.layers.GRU(1) gru.GRU"),
+    ({"cell": 3}, "`cell` keras.layers.GRU(1) 3"),
+    ({"kernel_initializer": 0.1}, "`kernel_initializer` Keras 0.1"),
+    ({"kernel_initializer": keras.initializers.Zeros}, "`kernel_initializer` Zeros"),
+]
+
+
+def names(cases: list[tuple[dict[str, Any], str]]) -> list[str]:
+    return [text.split()[0].strip("`") for _, text in cases]
+
+
+@pytest.mark.parametrize(("settings", "parts"), VALUE_ERRORS, ids=names(VALUE_ERRORS))
+def test_a_bad_value_is_refused_by_name(settings: dict[str, Any], parts: str) -> None:
+    with pytest.raises(ValueError, match=r"^(`|Unknown)") as error:
+        config(**settings)
+    assert [part for part in parts.split() if part not in str(error.value)] == []
+
+
+@pytest.mark.parametrize(("settings", "parts"), TYPE_ERRORS, ids=names(TYPE_ERRORS))
+def test_a_wrong_type_is_refused_by_name(settings: dict[str, Any], parts: str) -> None:
+    with pytest.raises(TypeError, match=r"^`") as error:
+        config(**settings)
+    assert [part for part in parts.split() if part not in str(error.value)] == []
+
+
+@pytest.mark.parametrize("setting", ["go_backwards", "stateful", "unroll"])
+def test_a_cell_that_a_decoder_cannot_step_through_is_refused(setting: str) -> None:
+    with pytest.raises(ValueError, match=f"`cell`.*{setting}=False.*{setting}=True"):
+        config(cell=gru(**{setting: True}))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.RNN(keras.layers.LSTMCell(1)),
+        keras.layers.ConvLSTM1D(1, 1),
+    ],
+    ids=["rnn", "conv"],
+)
+def test_a_cell_without_units_is_refused(layer: keras.layers.Layer) -> None:
+    with pytest.raises(ValueError, match="`cell` must be a recurrent Keras layer"):
+        config(cell=layer)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("recurrent_initializer", "zeros"),
+        ("recurrent_dropout", 0.1),
+        ("encoder_recurrent_dropout", 0.1),
+        ("decoder_recurrent_dropout", 0.1),
+    ],
+)
+def test_settings_of_a_layer_given_as_cell_belong_on_it(
+    setting: str, value: Any
+) -> None:
+    with pytest.raises(ValueError, match=f"`{setting}`.*on the layer.*{value}"):
+        config(cell=gru(), **{setting: value})
+
+
+def test_a_shared_setting_holds_for_both_sides() -> None:
+    made = config(
+        units=6,
+        layers=3,
+        dropout=0.1,
+        recurrent_dropout=0.2,
+        embedding_dropout=0.3,
+        embedding_dim=5,
+    )
+    for side in (made.encoder, made.decoder):
+        assert (side.units, side.layers, side.input_dim) == (6, 3, 5)
+        assert side.dropout == 0.1
+        assert side.recurrent_dropout == 0.2
+        assert side.embedding_dropout == 0.3
+    assert made.encoder.vocab_size == 11
+    assert made.decoder.vocab_size == 13
+
+
+@pytest.mark.parametrize(
+    ("shared", "encoder", "decoder", "field"),
+    [
+        ("units", "encoder_units", "decoder_units", "units"),
+        ("layers", "encoder_layers", "decoder_layers", "layers"),
+        ("embedding_dim", "source_embedding_dim", "target_embedding_dim", "input_dim"),
+    ],
+)
+def test_a_sides_own_size_goes_before_the_shared_one(
+    shared: str, encoder: str, decoder: str, field: str
+) -> None:
+    made = config(**{shared: 4, encoder: 2})
+    assert (getattr(made.encoder, field), getattr(made.decoder, field)) == (2, 4)
+    made = config(**{shared: 4, decoder: 2})
+    assert (getattr(made.encoder, field), getattr(made.decoder, field)) == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("shared", "encoder", "decoder", "field"),
+    [
+        ("dropout", "encoder_dropout", "decoder_dropout", "dropout"),
+        (
+            "recurrent_dropout",
+            "encoder_recurrent_dropout",
+            "decoder_recurrent_dropout",
+            "recurrent_dropout",
+        ),
+        (
+            "embedding_dropout",
+            "source_embedding_dropout",
+            "target_embedding_dropout",
+            "embedding_dropout",
+        ),
+    ],
+)
+def test_a_sides_own_rate_goes_before_the_shared_one_also_as_zero(
+    shared: str, encoder: str, decoder: str, field: str
+) -> None:
+    made = config(layers=2, **{shared: 0.4, encoder: 0.0})
+    assert (getattr(made.encoder, field), getattr(made.decoder, field)) == (0.0, 0.4)
+    made = config(layers=2, **{shared: 0.4, decoder: 0.0})
+    assert (getattr(made.encoder, field), getattr(made.decoder, field)) == (0.4, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        ("embedding", None, "embedding"),
+        ("one_hot", None, "one_hot"),
+        ("one_hot", "embedding", "embedding"),
+        ("embedding", "one_hot", "one_hot"),
+    ],
+)
+def test_the_target_is_represented_as_the_source_unless_told(
+    source: str, target: str | None, expected: str
+) -> None:
+    made = config(source_representation=source, target_representation=target)
+    assert made.decoder.representation == expected
+
+
+def test_a_features_source_has_its_own_width_and_an_embedded_target() -> None:
+    made = Seq2SeqConfig(**FEATURES, embedding_dim=5)
+    assert (made.encoder.input_dim, made.encoder.vocab_size) == (3, 0)
+    assert (made.decoder.representation, made.decoder.input_dim) == ("embedding", 5)
+
+
+def test_a_one_hot_side_is_as_wide_as_its_vocabulary() -> None:
+    made = config(source_representation="one_hot")
+    assert (made.encoder.input_dim, made.decoder.input_dim) == (11, 13)
+
+
+@pytest.mark.parametrize(
+    ("direction", "expected"),
+    [
+        ("forward", [False, False, False]),
+        ("bidirectional_first", [True, False, False]),
+        ("bidirectional", [True, True, True]),
+    ],
+)
+def test_the_direction_says_which_layers_run_both_ways(
+    direction: str, expected: list[bool]
+) -> None:
+    made = config(layers=3, encoder_direction=direction)
+    assert [made.is_bidirectional(layer) for layer in range(3)] == expected
+
+
+def test_json_keeps_every_field() -> None:
+    made = config(
+        target_representation="one_hot",
+        source_embedding_dim=3,
+        reverse_source=True,
+        encoder_units=6,
+        decoder_units=5,
+        encoder_layers=3,
+        decoder_layers=2,
+        encoder_direction="bidirectional_first",
+        encoder_residual_from=2,
+        decoder_residual_from=2,
+        source_embedding_dropout=0.1,
+        encoder_dropout=0.2,
+        decoder_dropout=0.3,
+        encoder_recurrent_dropout=0.4,
+        decoder_recurrent_dropout=0.5,
+        decoder_init="mean",
+        decoder_init_projection="dense",
+        decoder_init_layers="first",
+        kernel_initializer="uniform",
+        initializer_scale=0.08,
+        forget_bias=2.0,
+    )
+    text = made.to_json()
+    assert Seq2SeqConfig.from_json(text) == made
+    assert json.loads(text)["format_version"] == 1
+
+
+@pytest.mark.parametrize(
+    "cell", [gru(reset_after=False), OwnGRU(1, use_bias=False)], ids=["gru", "own"]
+)
+def test_json_keeps_keras_objects(cell: keras.layers.Layer) -> None:
+    made = config(
+        cell=cell,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.3, seed=1),
+        embedding_initializer=keras.initializers.Constant(0.5),
+    )
+    again = Seq2SeqConfig.from_json(made.to_json())
+    assert again == made
+    assert again.cell["config"]["units"] == 1
+    assert again.kernel_initializer["config"]["stddev"] == 0.3
+
+
+def test_an_unknown_field_is_refused_with_the_nearest_known_one() -> None:
+    with pytest.raises(ValueError, match=r"`encoder_layer`.*`encoder_layers`\?"):
+        Seq2SeqConfig.from_dict({**SIZES, "encoder_layer": 2})
+
+
+def test_an_unknown_field_like_no_other_is_refused_with_all_fields() -> None:
+    with pytest.raises(ValueError, match=r"`zzz`\. The fields are: source_vocab_size"):
+        Seq2SeqConfig.from_dict({**SIZES, "zzz": 2})
+
+
+@pytest.mark.parametrize("version", [2, 99, "1", None])
+def test_a_newer_format_is_refused(version: Any) -> None:
+    values = {**config().to_dict(), "format_version": version}
+    with pytest.raises(ValueError, match=f"version {version!r}.*newer kseq"):
+        Seq2SeqConfig.from_dict(values)
+
+
+def test_what_is_no_mapping_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"mapping.*Received: \[1, 2\]"):
+        Seq2SeqConfig.from_json("[1, 2]")
+
+
+def test_the_target_vocabulary_is_required() -> None:
+    with pytest.raises(ValueError, match="`target_vocab_size` is required"):
+        Seq2SeqConfig.from_dict({"source_vocab_size": 11})
+
+
+def test_replace_changes_a_copy() -> None:
+    made = config(units=8)
+    changed = made.replace(units=16, cell="gru")
+    assert (changed.units, changed.cell, changed.source_vocab_size) == (16, "gru", 11)
+    assert (made.units, made.cell) == (8, "lstm")
+
+
+def test_replace_checks_anew() -> None:
+    made = config(units=8, encoder_direction="bidirectional")
+    with pytest.raises(ValueError, match=r"even.*7"):
+        made.replace(units=7)
+    with pytest.raises(ValueError, match=r"`unit`.*`units`\?"):
+        made.replace(unit=7)
+
+
+def test_numpy_numbers_are_taken_as_plain_ones() -> None:
+    made = config(units=np.int64(8), layers=np.int32(2), dropout=np.float32(0.25))
+    assert (type(made.units), type(made.layers), type(made.dropout)) == (
+        int,
+        int,
+        float,
+    )
+    assert made == config(units=8, layers=2, dropout=0.25)
+    assert Seq2SeqConfig.from_json(made.to_json()) == made
+
+
+def test_an_integer_is_a_rate_too() -> None:
+    assert config(forget_bias=2).forget_bias == 2.0
+
+
+def test_a_config_does_not_change() -> None:
+    with pytest.raises(AttributeError, match="units"):
+        config().units = 3  # type: ignore[misc]

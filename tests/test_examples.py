@@ -1,0 +1,74 @@
+"""The examples run as they stand; the long ones on a small share of their data."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+ARGUMENTS: dict[str, list[str]] = {
+    "addition.py": ["--digits=1", "--train-size=40", "--test-size=6", "--units=8"],
+    "inference_models.py": [],
+    "notebook_protocol.py": ["--epochs=1"],
+    "own_data.py": [],
+}
+
+
+def run(name: str, folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", str(EXAMPLES / name), *arguments],
+        cwd=folder,
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        timeout=580,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+def test_every_example_is_tested() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(ARGUMENTS)
+
+
+def test_the_demo_ends_with_its_accuracy_and_leaves_model_and_picture(
+    tmp_path: Path,
+) -> None:
+    printed = run("addition.py", tmp_path, *ARGUMENTS["addition.py"], "--epochs=6")
+    last = printed.splitlines()[-1]
+    assert re.fullmatch(r"whole-sum accuracy: [01]\.\d{4}", last)
+    assert "(wrong)" in printed
+    assert (tmp_path / "adder/model.keras").is_file()
+    assert (tmp_path / "addition.png").stat().st_size > 1000
+
+
+def test_the_loop_of_a_learner_decodes_what_generate_decodes(tmp_path: Path) -> None:
+    lines = run("inference_models.py", tmp_path).splitlines()[-4:]
+    for line in lines:
+        source, target = re.findall(r"'([\d ]+)'", line)
+        assert source.split()[::-1] == target.split()
+
+
+def test_own_data_become_a_translator_in_a_folder(tmp_path: Path) -> None:
+    printed = run("own_data.py", tmp_path)
+    assert printed.splitlines()[-1] == "['cats', 'cities', 'foxes']"
+    assert (tmp_path / "plurals/config.json").is_file()
+
+
+@pytest.mark.slow
+def test_the_notebook_protocol_prints_a_row_for_each_model(tmp_path: Path) -> None:
+    lines = run("notebook_protocol.py", tmp_path, "--epochs=1").splitlines()
+    assert sum(line.startswith(("| one_hot", "| embedding")) for line in lines) == 8
+
+
+@pytest.mark.slow
+def test_the_demo_reaches_its_accuracy_in_its_time(tmp_path: Path) -> None:
+    printed = run("addition.py", tmp_path)
+    seconds = re.search(r"training steps took (\d+) s", printed)
+    assert seconds is not None
+    assert int(seconds[1]) <= 180
+    assert float(printed.split()[-1]) >= 0.99

@@ -1,0 +1,243 @@
+"""Text in, text out: a model folder saved once and loaded many times."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from kseq import Seq2Seq, Translator, build_seq2seq, load_model
+from kseq.data import Vocabulary
+
+LETTERS = Vocabulary(list("abcdefg"), tokenizer="characters")
+WORDS = Vocabulary([f"w{i}" for i in range(9)])
+SIZES: dict[str, Any] = {
+    "source_vocab_size": len(LETTERS),
+    "target_vocab_size": len(WORDS),
+    "units": 8,
+    "embedding_dim": 4,
+}
+TEXTS = ["ab", "", "gfedcba", "a", "z", "bb"]
+
+
+def make(**settings: Any) -> Seq2Seq:
+    """A model whose random weights are large: its outputs tell sources apart."""
+    keras.utils.set_random_seed(0)
+    return build_seq2seq(
+        **{
+            **SIZES,
+            "kernel_initializer": "uniform",
+            "initializer_scale": 1.5,
+            **settings,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def translator() -> Translator:
+    return Translator(make(), LETTERS, WORDS)
+
+
+@pytest.fixture(scope="module")
+def folder(translator: Translator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("translator") / "parent" / "run"
+    translator.save(path)
+    return path
+
+
+def damaged(folder: Path, tmp_path: Path) -> Path:
+    """A copy of a saved folder, to be spoilt."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in folder.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    return copy
+
+
+def test_each_text_is_decoded_as_generate_does(translator: Translator) -> None:
+    ids = LETTERS.encode(["ab", "gfedcba"])
+    expected = WORDS.decode(translator.model.generate(ids).tokens)
+    assert translator.translate(["ab", "gfedcba"]) == expected
+    assert expected[0] != expected[1]
+
+
+def test_the_order_is_kept_and_an_empty_text_stays_empty(
+    translator: Translator,
+) -> None:
+    together = translator.translate(TEXTS)
+    assert together == [translator.translate([text])[0] for text in TEXTS]
+    assert together[1] == ""
+    assert len(set(together)) > 4
+    assert translator.translate(TEXTS[::-1]) == together[::-1]
+
+
+def test_the_batch_size_changes_nothing(translator: Translator) -> None:
+    expected = translator.translate(TEXTS)
+    assert translator.translate(TEXTS, batch_size=2) == expected
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["", ""]])
+def test_nothing_gives_nothing(translator: Translator, texts: list[str]) -> None:
+    assert translator.translate(texts) == texts
+
+
+def test_the_output_is_no_longer_than_asked_for(translator: Translator) -> None:
+    found = translator.translate(TEXTS, max_length=2)
+    assert max(len(text.split()) for text in found) == 2
+
+
+@pytest.mark.parametrize("texts", ["ab", ["ab", 3], None])
+def test_what_is_no_list_of_texts_is_refused(
+    translator: Translator, texts: Any
+) -> None:
+    with pytest.raises(TypeError, match="`texts`"):
+        translator.translate(texts)
+
+
+def test_a_loaded_translator_gives_the_same_texts(
+    translator: Translator, folder: Path
+) -> None:
+    loaded = Translator.load(folder)
+    assert loaded.translate(TEXTS) == translator.translate(TEXTS)
+    assert (loaded.source_vocab, loaded.target_vocab) == (LETTERS, WORDS)
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["run"]
+
+
+def test_a_folder_is_a_model_too(translator: Translator, folder: Path) -> None:
+    model = load_model(str(folder))
+    assert model.config == translator.model.config
+    for found, expected in zip(
+        model.get_weights(), translator.model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_folder_is_replaced_only_on_request(
+    translator: Translator, folder: Path, tmp_path: Path
+) -> None:
+    path = damaged(folder, tmp_path)
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    other = Translator(make(units=6), LETTERS, WORDS)
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        other.save(path)
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+    other.save(path, overwrite=True)
+    assert load_model(path).config.units == 6
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, "{}", "[]", "not JSON", '{"model_type": "bert"}', '{"format_version": "1"}'],
+)
+def test_a_folder_of_something_else_is_never_replaced(
+    translator: Translator, tmp_path: Path, content: str | None
+) -> None:
+    path = tmp_path / "thesis"
+    path.mkdir()
+    for name in ("model.keras", "vocab.source.json", "vocab.target.json"):
+        (path / name).write_text("precious")
+    if content is not None:
+        (path / "config.json").write_text(content)
+    with pytest.raises(FileExistsError, match=r"thesis' is not .* Choose another"):
+        translator.save(path, overwrite=True)
+    assert (path / "model.keras").read_text() == "precious"
+
+
+def test_a_folder_with_another_config_file_is_never_replaced(
+    translator: Translator, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="Choose another"):
+        translator.save(tmp_path, overwrite=True)
+
+
+def test_a_file_is_never_replaced(translator: Translator, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("precious")
+    with pytest.raises(FileExistsError, match="Choose another"):
+        translator.save(path, overwrite=True)
+    assert path.read_text() == "precious"
+
+
+def test_a_failure_while_saving_leaves_the_older_folder(
+    translator: Translator,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = damaged(folder, tmp_path)
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+
+    def fail(*args: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Vocabulary, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        translator.save(path, overwrite=True)
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+    assert [file.name for file in tmp_path.iterdir()] == ["copy"]
+
+
+@pytest.mark.parametrize("load", [Translator.load, load_model])
+@pytest.mark.parametrize(
+    "name", ["config.json", "model.keras", "vocab.source.json", "vocab.target.json"]
+)
+def test_a_missing_file_is_named(
+    folder: Path, tmp_path: Path, name: str, load: Any
+) -> None:
+    path = damaged(folder, tmp_path)
+    (path / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"copy'.*lacks {name}"):
+        load(path)
+
+
+def test_a_missing_folder_or_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere'.*saved Translator"):
+        Translator.load(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"no model at '.*nowhere\.keras'"):
+        load_model(tmp_path / "nowhere.keras")
+
+
+@pytest.mark.parametrize("load", [Translator.load, load_model])
+def test_a_newer_format_is_refused(folder: Path, tmp_path: Path, load: Any) -> None:
+    path = damaged(folder, tmp_path)
+    (path / "config.json").write_text(json.dumps({"format_version": 2}))
+    with pytest.raises(ValueError, match=r"version 2.*up to 1.*newer kseq"):
+        load(path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format_version": 1}'])
+def test_a_broken_configuration_is_named(
+    folder: Path, tmp_path: Path, content: str
+) -> None:
+    path = damaged(folder, tmp_path)
+    (path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=r"config\.json' is not the configuration"):
+        Translator.load(path)
+
+
+def test_a_vocabulary_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`source_vocab`.* 11 tokens.* of 13"):
+        Translator(make(), WORDS, WORDS)
+    with pytest.raises(ValueError, match=r"`target_vocab`.* 13 tokens.* of 11"):
+        Translator(make(), LETTERS, LETTERS)
+
+
+def test_arguments_of_another_type_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"`model`.*build_seq2seq.*Sequential"):
+        Translator(keras.Sequential(), LETTERS, WORDS)
+    with pytest.raises(TypeError, match=r"`target_vocab`.*Vocabulary.*\['a'\]"):
+        Translator(make(), LETTERS, ["a"])  # type: ignore[arg-type]
+
+
+def test_a_features_source_has_no_text() -> None:
+    model = build_seq2seq(
+        source_representation="features",
+        source_feature_dim=2,
+        target_vocab_size=13,
+        units=8,
+    )
+    with pytest.raises(ValueError, match=r"`model` .*features.*model\.generate"):
+        Translator(model, LETTERS, WORDS)
