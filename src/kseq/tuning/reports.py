@@ -1,0 +1,126 @@
+"""Sweeps as pandas tables."""
+
+import json
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from kseq.tuning.files import LOST, RUN, SWEEP, read_json
+
+
+def results(sweep: Any) -> pd.DataFrame:
+    """Reports on a sweep, while it runs or later, from its folder alone.
+
+    Args:
+        sweep: The folder `directory/project_name` of a sweep, or a tuner, or what
+            `search` returned.
+
+    Returns:
+        A pandas DataFrame, the best trial first, failed ones last: `trial`, `status`,
+        `score`, a column for each hyperparameter (empty where its condition did not
+        hold), `seconds` of training, `parameters` (the number of weights),
+        `best_epoch`, counted from 1, and `reason`: why the trial failed or had to be
+        run again. `frame.attrs` holds `objective`, `direction`, `hyperparameters` and
+        `log`, those that were sampled logarithmically. Statuses are keras-tuner's:
+        COMPLETED, FAILED, RUNNING, and INVALID for one that waits to be run again.
+
+    Raises:
+        FileNotFoundError: If there is no sweep in the folder.
+
+    Example:
+        >>> from kseq.data import AdditionTask
+        >>> from kseq.tuning import results, search
+        >>> data = AdditionTask(digits=1).split(train_size=40, valid_size=10, seed=0)
+        >>> sweep = search(data, {"units": [4]}, tuner="grid", epochs=1, verbose=0)
+        >>> results("sweeps/sweep")[["trial", "status", "units"]]
+          trial     status  units
+        0  0000  COMPLETED      4
+    """
+    place = getattr(sweep, "folder", None) or getattr(sweep, "project_dir", sweep)
+    folder = pathlib.Path(place)
+    paths = sorted(folder.glob("trial_*/trial.json"))
+    record = read_json(folder / SWEEP)
+    if not paths and not record and not (folder / "oracle.json").exists():
+        inside = sorted(path.parent.name for path in folder.glob("*/oracle.json"))
+        hint = f" It holds the sweeps {', '.join(inside)}." if inside else ""
+        raise FileNotFoundError(f"There is no sweep in '{folder}'.{hint}")
+    rows, names, logarithmic = [], [], []
+    objective, direction = record.get("objective"), record.get("direction", "max")
+    for path in paths:
+        trial = json.loads(path.read_text())
+        run = read_json(path.parent / RUN)
+        objective = objective or run.get("objective")
+        direction = run.get("direction", direction)
+        space = [entry["config"] for entry in trial["hyperparameters"]["space"]]
+        for entry in space:
+            if entry["name"] not in names:
+                names.append(entry["name"])
+                if entry.get("sampling") in ("log", "reverse_log"):
+                    logarithmic.append(entry["name"])
+        values = trial["hyperparameters"]["values"]
+        names += [name for name in values if name not in names]
+        completed = trial["status"] == "COMPLETED"
+        rows.append(
+            {
+                "trial": trial["trial_id"],
+                "status": trial["status"],
+                "score": trial["score"] if completed else None,
+                **values,
+                "seconds": run.get("seconds"),
+                "parameters": run.get("parameters"),
+                "best_epoch": trial["best_step"] + 1 if completed else None,
+                "reason": _why(trial, run, read_json(path.parent / LOST)),
+            }
+        )
+    columns = ["trial", "status", "score", *names]
+    columns += ["seconds", "parameters", "best_epoch", "reason"]
+    frame = pd.DataFrame(rows, columns=columns)
+    for name in ("score", "seconds"):
+        frame[name] = frame[name].astype("float64")
+    for name in ("parameters", "best_epoch"):
+        frame[name] = frame[name].astype("Int64")
+    sign = -1.0 if direction == "max" else 1.0
+    order = frame.assign(
+        score=frame["score"] * sign, failed=frame["status"] == "FAILED"
+    ).sort_values(["failed", "score", "trial"], na_position="last", kind="stable")
+    frame = frame.loc[order.index].reset_index(drop=True)
+    frame.attrs.update(
+        objective=objective,
+        direction=direction,
+        hyperparameters=names,
+        log=logarithmic,
+    )
+    return frame
+
+
+def _why(
+    trial: Mapping[str, Any], run: Mapping[str, Any], lost: Mapping[str, Any]
+) -> str | None:
+    """Returns in a line what went wrong with a trial."""
+    parts = list(lost.get("losses", []))
+    message = trial["message"] or run.get("message")
+    if trial["status"] == "FAILED":
+        parts.append(reason_of(message) if message else "failed without a message")
+    elif parts and trial["status"] == "COMPLETED":
+        parts.append("finished later")
+    return ", ".join(parts) or None
+
+
+def reason_of(message: str) -> str:
+    """Returns what a traceback says in the end, without the way there."""
+    lines = message.strip().splitlines()
+    starts = [i for i, line in enumerate(lines) if line.startswith("Traceback (")]
+    if starts:
+        lines = lines[starts[-1] + 1 :]
+    said = [line for line in lines if line.strip() and not line[0].isspace()]
+    if not said:
+        return message.strip()
+    text = re.sub(r"^(?:\w+\.)*(\w+: )", r"\1", said[0])
+    if text.endswith("Graph execution error:"):
+        # TensorFlow says where it happened before it says what.
+        what = [i for i in said[1:] if not i.startswith(("Detected", "<stack"))]
+        text = f"{text} {what[0]}" if what else text
+    return text.removeprefix("FailedTrialError: ")
