@@ -14,6 +14,13 @@ ARGUMENTS: dict[str, list[str]] = {
     "inference_models.py": [],
     "notebook_protocol.py": ["--epochs=1"],
     "own_data.py": [],
+    "sweep_addition.py": [
+        "--digits=1",
+        "--train-size=40",
+        "--valid-size=10",
+        "--units=8",
+        "--epochs=1",
+    ],
 }
 
 
@@ -72,3 +79,12 @@ def test_the_demo_reaches_its_accuracy_in_its_time(tmp_path: Path) -> None:
     assert seconds is not None
     assert int(seconds[1]) <= 180
     assert float(printed.split()[-1]) >= 0.99
+
+
+def test_the_sweep_leaves_a_table_a_picture_and_its_best_model(tmp_path: Path) -> None:
+    printed = run("sweep_addition.py", tmp_path, *ARGUMENTS["sweep_addition.py"])
+    assert "reverse_source" in printed
+    rows = (tmp_path / "results.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2
+    assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "sweeps/addition/best/model.keras").is_file()

@@ -12,7 +12,8 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kseq.losses import MaskedCrossentropy, global_sum, token_losses, token_weights
+from kseq.distribution import global_sum
+from kseq.losses import MaskedCrossentropy, token_losses, token_weights
 
 VOCAB = 7
 

@@ -4,9 +4,11 @@ import sys
 from pathlib import Path
 
 import keras
+import numpy as np
+import pandas as pd
 import pytest
 
-from kseq.plotting import learning_curve
+from kseq.plotting import learning_curve, sweep
 
 HISTORY = {
     "loss": [3.0, 2.0, 1.0, 0.5],
@@ -77,3 +79,69 @@ def test_without_matplotlib_the_error_says_what_to_install(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"pip install 'kseq\[plot\]'"):
         learning_curve(HISTORY)
+
+
+def sweep_table() -> pd.DataFrame:
+    table = pd.DataFrame(
+        {
+            "trial": ["0", "1", "2", "3", "4", "5", "6"],
+            "status": ["COMPLETED"] * 6 + ["FAILED"],
+            "score": [0.1, 0.5, 0.9, 0.3, 0.2, 0.4, None],
+            "units": [64, 64, 128, 64, 128, 128, 256],
+            "learning_rate": [1e-4, 1e-3, 2e-3, 1e-2, 5e-3, 7e-3, 1.0],
+            "cell": ["lstm", "gru", "lstm", "gru", "gru", "lstm", "gru"],
+            "forget_bias": [1.0, None, 2.0, None, None, 1.0, None],
+            "layers": [1] * 7,
+            "tuner/epochs": [1, 2, 3, 4, 5, 6, 7],
+            "seconds": [1.0] * 7,
+            "reason": [None] * 6 + ["unlucky"],
+        }
+    )
+    table.attrs.update(objective="val_token_accuracy", direction="max")
+    table.attrs.update(log=["learning_rate"])
+    return table
+
+
+def test_a_sweep_is_drawn_against_each_hyperparameter_that_differs() -> None:
+    figure = sweep(sweep_table())
+    panels = {ax.get_xlabel(): ax for ax in figure.axes}
+    assert list(panels) == ["units", "learning_rate", "cell", "forget_bias"]
+    assert figure.axes[0].get_ylabel() == "val_token_accuracy"
+    assert [panels[name].get_xscale() for name in ("units", "learning_rate")] == [
+        "linear",
+        "log",
+    ]
+    points = panels["learning_rate"].collections[0].get_offsets()
+    assert np.asarray(points)[:, 1].tolist() == [0.1, 0.5, 0.9, 0.3, 0.2, 0.4]
+    assert [t.get_text() for t in panels["cell"].get_xticklabels()] == ["gru", "lstm"]
+    # Failed trials, and those without a value, are left out.
+    assert [t.get_text() for t in panels["units"].get_xticklabels()] == ["64", "128"]
+    assert len(np.asarray(panels["forget_bias"].collections[0].get_offsets())) == 3
+    star = np.asarray(panels["learning_rate"].collections[-1].get_offsets())
+    assert star.tolist() == [[2e-3, 0.9]]
+
+
+def test_a_sweep_read_from_csv_can_be_drawn(tmp_path: Path) -> None:
+    sweep_table().to_csv(tmp_path / "results.csv", index=False)
+    read = pd.read_csv(tmp_path / "results.csv")
+    figure = sweep(read, log=["learning_rate"], path=tmp_path / "sweep.png")
+    assert len(figure.axes) == 4
+    assert figure.axes[1].get_xscale() == "log"
+    assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_least_score_is_marked_where_less_is_better() -> None:
+    table = sweep_table()
+    table.attrs["direction"] = "min"
+    (ax,) = sweep(table, ["learning_rate"]).axes
+    assert np.asarray(ax.collections[-1].get_offsets()).tolist() == [[1e-4, 0.1]]
+
+
+def test_a_sweep_with_nothing_to_draw_is_refused() -> None:
+    table = sweep_table()
+    with pytest.raises(ValueError, match=r"`hyperparameters`.*'depth'"):
+        sweep(table, ["depth"])
+    with pytest.raises(ValueError, match="a hyperparameter that differs"):
+        sweep(table[:1])
+    with pytest.raises(ValueError, match="a trial with a score"):
+        sweep(table[6:])

@@ -33,6 +33,7 @@ _ROOMS = (
     "config",
     "data",
     "decoding",
+    "distribution",
     "layers",
     "losses",
     "metrics",
@@ -40,6 +41,7 @@ _ROOMS = (
     "plotting",
     "training",
     "translator",
+    "tuning",
 )
 
 __all__ = [*_HOME, "__version__"]

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kseq.distribution import global_sum
+
 
 def token_weights(targets: Any, sample_weight: Any = None) -> Any:
     """Returns the weight of every token: that of its sample, and 0 for padding.
@@ -93,21 +95,6 @@ def token_losses(targets: Any, logits: Any, label_smoothing: float = 0.0) -> Any
         even = tf.reduce_logsumexp(logits, axis=-1) - tf.reduce_mean(logits, axis=-1)
         losses = (1 - label_smoothing) * losses + label_smoothing * even
     return losses  # (batch, time)
-
-
-def global_sum(value: Any) -> Any:
-    """Sums a tensor over the replicas of a `tf.distribute` strategy, if there are any.
-
-    Args:
-        value: A tensor of any shape.
-
-    Returns:
-        The sum, the same on each replica; `value` itself on one device.
-    """
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return value
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 
 @keras.saving.register_keras_serializable(package="kseq")

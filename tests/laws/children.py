@@ -16,7 +16,7 @@ def run_child(code: str, *arguments: object, hash_seed: int | None = None) -> st
         env=environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]

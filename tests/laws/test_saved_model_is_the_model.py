@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from keras import ops
 from laws.architectures import batch, build, groups_of_architectures
 from laws.children import run_child
@@ -18,10 +19,12 @@ COMPARE = """
 
     import keras
     import numpy as np
+    import tensorflow as tf
 
     import kseq
 
     folder, loader = Path(sys.argv[1]), sys.argv[2]
+    tf.config.run_functions_eagerly(sys.argv[3] == "True")
     if loader == "plain":
         kseq.Seq2SeqConfig  # any public name will do
         load = keras.saving.load_model
@@ -63,8 +66,10 @@ def test_another_process_decodes_the_same_from_the_file(
             logits=step["logits"],
         )
         model.save(tmp_path / f"{k:03}.keras")
-    assert int(run_child(COMPARE, tmp_path, "kseq")) == len(rows)
-    assert int(run_child(COMPARE, tmp_path, "plain")) == len(rows)
+    # The full product is not compiled, here as there: see conftest.py.
+    eagerly = tf.config.functions_run_eagerly()
+    assert int(run_child(COMPARE, tmp_path, "kseq", eagerly)) == len(rows)
+    assert int(run_child(COMPARE, tmp_path, "plain", eagerly)) == len(rows)
 
 
 def test_another_process_translates_the_same_from_the_folder(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import tensorflow as tf
 from kseq import metrics as kseq_metrics
 from kseq.config import Seq2SeqConfig
 from kseq.decoding import Hypotheses
+from kseq.distribution import DistributedTraining, global_sum
 from kseq.files import whole_file
-from kseq.losses import MaskedCrossentropy, global_sum, token_weights
+from kseq.losses import MaskedCrossentropy, token_weights
 from kseq.models import decoder as decoder_module
 from kseq.models import encoder as encoder_module
 from kseq.models.decoder import build_decoder
@@ -25,7 +26,7 @@ INPUTS = (encoder_module.INPUT, decoder_module.INPUT)
 
 
 @keras.saving.register_keras_serializable(package="kseq")
-class Seq2Seq(keras.Model):
+class Seq2Seq(DistributedTraining):
     """A sequence-to-sequence model: a functional Keras model that knows its config.
 
     Inputs are a dict of `encoder_inputs`, int32 ids (batch, source_length) or float32
@@ -184,19 +185,16 @@ class Seq2Seq(keras.Model):
             loss = self.compute_loss(x, y, logits, sample_weight, training=True)
             scaled = self.optimizer.scale_loss(loss)
         if self.trainable_variables:  # none are left where all layers are frozen
-            gradients = tape.gradient(scaled, self.trainable_variables)
-            self.optimizer.apply_gradients(
-                zip(gradients, self.trainable_variables, strict=True)
-            )
+            self._apply_gradients(tape.gradient(scaled, self.trainable_variables))
         self._track_loss(loss, y, sample_weight)
-        return self.compute_metrics(x, y, logits, sample_weight)
+        return self._logs(self.compute_metrics(x, y, logits, sample_weight))
 
     def test_step(self, data: Any) -> dict[str, Any]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         logits = self(x, training=False)
         loss = self.compute_loss(x, y, logits, sample_weight, training=False)
         self._track_loss(loss, y, sample_weight)
-        return self.compute_metrics(x, y, logits, sample_weight)
+        return self._logs(self.compute_metrics(x, y, logits, sample_weight))
 
     def _track_loss(self, loss: Any, y: Any, sample_weight: Any) -> None:
         """Adds a batch to the loss that `fit` displays, by its number of tokens.

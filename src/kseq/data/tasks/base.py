@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -132,6 +132,21 @@ class Task(abc.ABC):
         n = check_integer("n", n, 1)
         seed = check_integer("seed", seed, 0)
         return self._examples(self._draw(_generator(seed, _SAMPLE), n))
+
+    @overload
+    def split(
+        self, train_size: int, valid_size: int, seed: int = 0, test_size: None = None
+    ) -> tuple[Examples, Examples]: ...
+
+    @overload
+    def split(
+        self, train_size: int, valid_size: int, seed: int = 0, *, test_size: int
+    ) -> tuple[Examples, Examples, Examples]: ...
+
+    @overload
+    def split(
+        self, train_size: int, valid_size: int, seed: int, test_size: int
+    ) -> tuple[Examples, Examples, Examples]: ...
 
     def split(
         self,
