@@ -74,15 +74,15 @@ def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
         strategy: A strategy. Default: the one whose scope the call is in.
 
     Returns:
-        True on the chief (the worker with index 0), and wherever there is one process.
+        True on the chief (the worker with index 0, where none is named so), and
+        wherever there is one process.
     """
     strategy = strategy or tf.distribute.get_strategy()
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return True
     resolver = strategy.cluster_resolver
-    return (
-        bool(resolver.task_type in (None, "chief", "worker")) and not resolver.task_id
-    )
+    chief = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
+    return resolver.task_type in (None, chief) and not resolver.task_id
 
 
 def global_sum(value: Any) -> Any:
@@ -163,6 +163,28 @@ class DistributedTraining(keras.Model):
         if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             return {name: tf.reshape(value, [1]) for name, value in logs.items()}
         return logs
+
+
+@contextlib.contextmanager
+def together_with_other_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Says in a sentence what it means that another worker has stopped.
+
+    Args:
+        strategy: The strategy that is trained under.
+
+    Raises:
+        RuntimeError: In place of TensorFlow's error, among several workers.
+    """
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            raise
+        raise RuntimeError(
+            "Another worker has stopped or cannot be reached, and none can go on "
+            "without it: see its own messages, then start all workers again, from the "
+            "last checkpoint."
+        ) from error
 
 
 def _one_device(has_gpu: bool) -> tf.distribute.Strategy:

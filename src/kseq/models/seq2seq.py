@@ -11,7 +11,11 @@ import tensorflow as tf
 from kseq import metrics as kseq_metrics
 from kseq.config import Seq2SeqConfig
 from kseq.decoding import Hypotheses
-from kseq.distribution import DistributedTraining, global_sum
+from kseq.distribution import (
+    DistributedTraining,
+    global_sum,
+    together_with_other_workers,
+)
 from kseq.files import whole_file
 from kseq.losses import MaskedCrossentropy, token_weights
 from kseq.models import decoder as decoder_module
@@ -165,18 +169,19 @@ class Seq2Seq(DistributedTraining):
         """
         if shuffle is None:
             shuffle = not isinstance(x, tf.data.Dataset)
-        return super().fit(
-            x,
-            y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            validation_split=validation_split,
-            validation_data=validation_data,
-            shuffle=shuffle,
-            **kwargs,
-        )
+        with together_with_other_workers(self.distribute_strategy):
+            return super().fit(
+                x,
+                y,
+                batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_split=validation_split,
+                validation_data=validation_data,
+                shuffle=shuffle,
+                **kwargs,
+            )
 
     def train_step(self, data: Any) -> dict[str, Any]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

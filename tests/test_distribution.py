@@ -1,0 +1,240 @@
+"""Strategies by name, and one model trained by several processes."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from laws.children import run_child
+
+from kseq.distribution import get_strategy, is_chief
+
+# Every worker runs the same program, as it would on machines of its own.
+WORKER = """
+    import os
+    import signal
+    import sys
+
+    import keras
+    import numpy as np
+
+    from kseq.distribution import get_strategy, is_chief
+
+    name, folder, dies = sys.argv[1], sys.argv[2], sys.argv[3] == "True"
+    strategy = get_strategy(name)
+
+    from kseq import build_seq2seq, load_model
+    from kseq.data import CopyTask
+
+    task = CopyTask(symbols=5, min_length=1, max_length=6)
+    train, valid = task.split(37, 10, seed=0)
+    checkpoint = f"{folder}/checkpoint.keras"
+    epoch = 0
+    with strategy.scope():
+        if os.path.exists(checkpoint):
+            model = load_model(checkpoint)
+            epoch = int(keras.ops.convert_to_numpy(model.optimizer.iterations)) // 5
+        else:
+            keras.utils.set_random_seed(0)
+            model = build_seq2seq(
+                source_vocab_size=len(task.vocab), target_vocab_size=len(task.vocab),
+                units=8, cell="gru")
+            model.compile(
+                optimizer=keras.optimizers.SGD(0.3, momentum=0.9, global_clipnorm=0.05),
+                metrics=["token_accuracy", "perplexity"])
+
+    class EachEpoch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if is_chief(strategy):
+                self.model.save(checkpoint)
+            elif dies and epoch == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    history = model.fit(
+        train.dataset(9, seed=1, initial_epoch=epoch), initial_epoch=epoch, epochs=3,
+        validation_data=valid.dataset(4, shuffle=False), verbose=0,
+        callbacks=[EachEpoch()])
+    if is_chief(strategy):
+        found = model.generate(valid.source)
+        np.savez(f"{folder}/{name}.npz", found.scores, found.tokens,
+                 *[history.history[key] for key in sorted(history.history)],
+                 *model.get_weights())
+    print("finished from epoch", epoch)
+"""
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def run_workers(folder: Path, dies: bool = False) -> list[tuple[int, str, str]]:
+    """Runs two workers to their end; returns exit code, output and errors of each."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
+    workers, code = [], textwrap.dedent(WORKER)
+    for index in range(2):
+        task = {"type": "worker", "index": index}
+        config = json.dumps({"cluster": cluster, "task": task})
+        workers.append(
+            subprocess.Popen(
+                [sys.executable, "-c", code, "multi_worker", str(folder), str(dies)],
+                env={**os.environ, "TF_CONFIG": config},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    try:
+        return [
+            (worker.wait(timeout=300), *worker.communicate(timeout=300))
+            for worker in workers
+        ]
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+def test_a_strategy_is_made_once_for_its_name() -> None:
+    assert get_strategy("one_device") is get_strategy("one_device")
+    assert isinstance(get_strategy("auto"), tf.distribute.Strategy)
+
+
+def test_without_gpus_auto_is_one_device() -> None:
+    assert get_strategy("auto") is get_strategy("one_device")
+    assert get_strategy("auto").num_replicas_in_sync == 1
+
+
+def test_a_strategy_object_is_taken_as_it_is() -> None:
+    strategy = tf.distribute.OneDeviceStrategy("/CPU:0")
+    assert get_strategy(strategy) is strategy
+
+
+@pytest.mark.parametrize("name", ["mirored", None, 2])
+def test_an_unknown_name_is_refused_with_the_choices(name: object) -> None:
+    message = rf"'auto', 'one_device', .* Received: {re.escape(repr(name))}"
+    with pytest.raises(ValueError, match=message):
+        get_strategy(name)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "",
+        "{",
+        "[]",
+        '{"cluster": {}, "task": {"index": 0}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": "0"}}',
+    ],
+)
+def test_a_missing_or_malformed_cluster_is_named(
+    config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(ValueError, match=r"TF_CONFIG.*127|TF_CONFIG.*host1:12345"):
+        get_strategy("multi_worker")
+
+
+def test_a_program_alone_is_its_own_chief() -> None:
+    assert is_chief()
+    assert is_chief(get_strategy("one_device"))
+
+
+def test_two_processes_train_the_model_of_one(tmp_path: Path) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    alone.mkdir()
+    together.mkdir()
+    run_child(WORKER, "one_device", alone, False)
+    for code, printed, errors in run_workers(together):
+        assert code == 0, errors[-4000:]
+        assert "finished from epoch 0" in printed
+    one = np.load(alone / "one_device.npz")
+    two = np.load(together / "multi_worker.npz")
+    for part in one.files:
+        np.testing.assert_allclose(two[part], one[part], atol=1e-5, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_ends_the_other_and_a_restart_goes_on(tmp_path: Path) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    alone.mkdir()
+    together.mkdir()
+    run_child(WORKER, "one_device", alone, False)
+    chief, worker = run_workers(together, dies=True)
+    assert worker[0] == -9
+    assert chief[0] != 0
+    assert "Another worker has stopped" in chief[2].strip().splitlines()[-1]
+    for code, printed, errors in run_workers(together):
+        assert code == 0, errors[-4000:]
+        # The worker was killed at the end of epoch 1, before or after the checkpoint.
+        assert re.search("finished from epoch [12]", printed)
+    one = np.load(alone / "one_device.npz")
+    two = np.load(together / "multi_worker.npz")
+    # Scores and weights; the histories differ in length.
+    for part in ("arr_0", one.files[-1], one.files[-2]):
+        np.testing.assert_allclose(two[part], one[part], atol=1e-5, rtol=1e-6)
+
+
+UNMENDED = """
+    import json
+
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    device = tf.config.LogicalDeviceConfiguration()
+    tf.config.set_logical_device_configuration(cpu, [device] * 2)
+    strategy = tf.distribute.MirroredStrategy(
+        ["CPU:0", "CPU:1"], cross_device_ops=tf.distribute.ReductionToOneDevice())
+
+
+    def weight(rows, **optimizer):
+        x = np.arange(1.0, rows + 1, dtype="float32")[:, None]
+        with strategy.scope():
+            inputs = keras.Input((1,))
+            outputs = keras.layers.Dense(
+                1, use_bias=False, kernel_initializer="zeros")(inputs)
+            model = keras.Model(inputs, outputs)
+            model.compile(
+                optimizer=keras.optimizers.SGD(1.0, **optimizer), loss="mse")
+        model.fit(x, x, batch_size=rows, verbose=0)
+        return float(model.get_weights()[0][0, 0])
+
+
+    def outcome(*args, **kwargs):
+        try:
+            return weight(*args, **kwargs)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+
+
+    print(json.dumps([
+        outcome(3), outcome(4, clipvalue=1.0), outcome(4, gradient_accumulation_steps=2)
+    ]))
+"""
+
+
+def test_keras_still_needs_the_mending_that_distributed_training_does() -> None:
+    """Where this fails, Keras has got better, and `DistributedTraining` can shrink."""
+    odd, clipped, accumulated = json.loads(run_child(UNMENDED).splitlines()[-1])
+    # An odd global batch: `_maybe_symbolic_build`.
+    assert isinstance(odd, str)
+    # Both replicas clip to 1 before the sum, which is 2 then: `_apply_gradients`.
+    assert clipped == pytest.approx(2.0)
+    # A merge inside of a condition: `_apply_gradients` as well.
+    assert isinstance(accumulated, str)
+    assert "merge_call" in accumulated
