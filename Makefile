@@ -15,7 +15,7 @@ docs := $(VENV)/.kseq-docs
 scripts := $(wildcard examples benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format docs clean
+.PHONY: help setup demo test test-slow lint format bench docs clean
 # Under `make -j` too: two installs in one environment would break each other.
 .NOTPARALLEL:
 
@@ -54,6 +54,9 @@ lint: $(dev)  ## Check the style, the format and the types
 format: $(dev)  ## Rewrite the code in the project's format
 	$(bin)/ruff check --fix
 	$(bin)/ruff format
+
+bench: $(dev)  ## Run the benchmarks, which print ratios measured side by side
+	@for script in benchmarks/*.py; do $(bin)/python $$script || exit 1; done
 
 docs: $(docs)  ## Build the documentation in docs/_build/html
 	$(bin)/sphinx-build -W --keep-going --quiet -d docs/_build/doctrees docs docs/_build/html
