@@ -393,8 +393,6 @@ def test_every_tuner_finds_the_best(
             Own.ended += 1
             super().on_trial_end(trial)
 
-    if tuner == "bayesian":
-        pytest.importorskip("sklearn")
     settings: dict[str, Any] = (
         {} if tuner in ("grid", "hyperband") else {"max_trials": 5}
     )

@@ -259,7 +259,7 @@ def _tuner_class(tuner: Any) -> Any:
             if importlib.util.find_spec(module) is None:
                 raise ImportError(
                     "Bayesian optimization needs scipy and scikit-learn, which are not "
-                    "both installed: pip install 'keras-tuner[bayesian]'"
+                    "both installed: pip install 'kseq[bayesian]'"
                 )
     return kind
 
