@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from keras.src.saving import serialization_lib
 
 from kseq import Seq2Seq, build_seq2seq
 from kseq.losses import MaskedCrossentropy
@@ -170,3 +171,22 @@ def test_a_model_of_a_newer_kseq_is_refused(tmp_path: Path) -> None:
             new.writestr(name, content)
     with pytest.raises((ValueError, TypeError), match=r"version 2.*newer kseq"):
         keras.saving.load_model(newer)
+
+
+def test_loading_takes_no_two_layers_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras tells objects apart by `id`, which a new one may have from a dead one.
+
+    Here all layers have the same, as bad luck might have it.
+    """
+    model = build_seq2seq(
+        source_vocab_size=11,
+        target_vocab_size=11,
+        units=8,
+        layers=3,
+        encoder_direction="bidirectional",
+    )
+    monkeypatch.setattr(serialization_lib, "id", lambda _: 1, raising=False)
+    with serialization_lib.ObjectSharingScope():
+        again = Seq2Seq.from_config(model.get_config())
+    assert len(again.weights) == len(model.weights)
+    assert len({id(variable) for variable in again.weights}) == len(model.weights)

@@ -1,12 +1,15 @@
 """The whole model: encoder, decoder, training with teacher forcing, generation."""
 
+import contextlib
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.backend.common import global_state  # there is no public way to it
 
 from kseq import metrics as kseq_metrics
 from kseq.config import Seq2SeqConfig
@@ -282,11 +285,12 @@ class Seq2Seq(DistributedTraining):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
-        model = cls(
-            Seq2SeqConfig.from_dict(config["config"]),
-            dtype=keras.dtype_policies.deserialize(config["dtype"]),
-            name=config["name"],
-        )
+        with _without_sharing():
+            model = cls(
+                Seq2SeqConfig.from_dict(config["config"]),
+                dtype=keras.dtype_policies.deserialize(config["dtype"]),
+                name=config["name"],
+            )
         for name in config["frozen"]:
             model.get_layer(name).trainable = False
         return model
@@ -334,6 +338,25 @@ def build_seq2seq(
         Sutskever et al., 2014, "Sequence to Sequence Learning with Neural Networks".
     """
     return Seq2Seq(as_config(config, settings), dtype=dtype, name=name)
+
+
+@contextlib.contextmanager
+def _without_sharing() -> Iterator[None]:
+    """Builds layers, while Keras loads a file, as they are built anywhere else.
+
+    While it loads, Keras takes two configs for one object where the objects they came
+    from had one `id`. `Bidirectional` makes its halves from the config of a layer that
+    is gone afterwards; the next may get its id, and would get the first one's half.
+    """
+    names = ("shared_objects/id_to_obj_map", "shared_objects/id_to_config_map")
+    kept = {name: global_state.get_global_attribute(name) for name in names}
+    for name in names:
+        global_state.set_global_attribute(name, None)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            global_state.set_global_attribute(name, value)
 
 
 def _resolved(metrics: Any) -> Any:
