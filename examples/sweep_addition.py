@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--train-size", type=int, default=40_000)
     parser.add_argument("--valid-size", type=int, default=2_000)
     parser.add_argument("--units", type=int, nargs="+", default=[64, 128, 192])
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--overwrite", action="store_true", help="begin anew")

@@ -547,7 +547,7 @@ def test_without_scikit_learn_the_error_says_what_to_install(
     data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'keras-tuner\[bayesian\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'kseq\[bayesian\]'"):
         search(data, SPACE, tuner="bayesian")
 
 
