@@ -51,7 +51,8 @@ def train(contestant: str, units: int, batch_size: int) -> float:
         )
         model.compile()
     times = StepTimes()
-    model.fit(examples.dataset(batch_size), epochs=3, verbose=0, callbacks=[times])
+    dataset = examples.dataset(batch_size, strategy=strategy)
+    model.fit(dataset, epochs=3, verbose=0, callbacks=[times])
     return statistics.median(times.times[20:])
 
 

@@ -58,7 +58,8 @@ WORKER = """
                 os.kill(os.getpid(), signal.SIGKILL)
 
     history = model.fit(
-        train.dataset(9, seed=1, initial_epoch=epoch), initial_epoch=epoch, epochs=3,
+        train.dataset(9, seed=1, initial_epoch=epoch, strategy=strategy),
+        initial_epoch=epoch, epochs=3,
         validation_data=valid.dataset(4, shuffle=False), verbose=0,
         callbacks=[EachEpoch()])
     if is_chief(strategy):

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Callable
 
 import hypothesis.strategies as st
 import keras
@@ -158,6 +159,66 @@ def test_a_repeated_dataset_goes_from_epoch_to_epoch() -> None:
         assert sources(batches[4:8]) == in_order(examples, epoch_order(20, SEED, 3))
 
 
+class WorkerStrategy(tf.distribute.OneDeviceStrategy):
+    """Stands for the strategy of one of several workers, and hands out its dataset."""
+
+    def __init__(self, worker: int, workers: int, replicas: int) -> None:
+        super().__init__("CPU:0")
+        self.context = tf.distribute.InputContext(workers, worker, workers * replicas)
+
+    def distribute_datasets_from_function(
+        self, dataset_fn: Callable, options: object = None
+    ) -> tf.data.Dataset:
+        return dataset_fn(self.context)
+
+
+@pytest.mark.parametrize(
+    ("workers", "replicas", "batch_size"), [(1, 3, 6), (2, 1, 7), (3, 1, 2), (2, 2, 9)]
+)
+def test_workers_share_out_each_batch_in_equally_many_parts(
+    workers: int, replicas: int, batch_size: int
+) -> None:
+    examples = make_examples(19)
+    steps, number = -(-19 // batch_size), workers * replicas
+    datasets = [
+        examples.dataset(
+            batch_size, seed=SEED, strategy=WorkerStrategy(worker, workers, replicas)
+        )
+        for worker in range(workers)
+    ]
+    for epoch in range(2):
+        order = epoch_order(19, SEED, epoch)
+        for worker, dataset in enumerate(datasets):
+            elements = read(dataset)
+            assert len(elements) == steps * replicas
+            for k, (inputs, targets) in enumerate(elements):
+                step, replica = k // replicas, worker * replicas + k % replicas
+                batch = order[step * batch_size : (step + 1) * batch_size]
+                rows = batch[replica::number]
+                if len(rows):
+                    assert sources([inputs["encoder_inputs"]]) == in_order(
+                        examples, rows
+                    )
+                    assert (
+                        targets.shape[1]
+                        == np.max(examples.target[rows].nonzero()[1]) + 1
+                    )
+                else:
+                    assert inputs["encoder_inputs"].tolist() == [[3]]
+                    assert inputs["decoder_inputs"].tolist() == [[2]]
+                    assert targets.tolist() == [[0]]
+
+
+def test_a_workers_endless_dataset_goes_from_epoch_to_epoch() -> None:
+    examples = make_examples(20)
+    strategy = WorkerStrategy(1, 2, 1)
+    dataset = examples.dataset(5, seed=SEED, repeat=True, strategy=strategy)
+    rows = sources([x["encoder_inputs"] for x, _ in read(dataset.take(8))])
+    orders = np.concatenate([epoch_order(20, SEED, epoch) for epoch in (0, 1)])
+    own = [k for k in range(40) if k % 5 in (1, 3)]
+    assert rows == in_order(examples, orders[own])
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -169,6 +230,7 @@ def test_a_repeated_dataset_goes_from_epoch_to_epoch() -> None:
         ({"batch_size": 2, "shuffle": "no"}, TypeError),
         ({"batch_size": 2, "drop_remainder": 1}, TypeError),
         ({"batch_size": 2, "repeat": 3}, TypeError),
+        ({"batch_size": 2, "strategy": "mirrored"}, TypeError),
     ],
 )
 def test_a_dataset_checks_its_arguments(options: dict, error: type[Exception]) -> None:

@@ -41,9 +41,10 @@ TRAIN = """
                 optimizer=keras.optimizers.SGD(
                     0.3, momentum=0.9, **run["optimizer"]),
                 metrics=["token_accuracy", "sequence_accuracy", "perplexity"])
+        shards = {"strategy": strategy} if run["own_shards"] else {}
         history = model.fit(
-            train.dataset(9, seed=1), epochs=4, verbose=0,
-            validation_data=valid.dataset(4, shuffle=False))
+            train.dataset(9, seed=1, **shards), epochs=4, verbose=0,
+            validation_data=valid.dataset(4, shuffle=False, **shards))
         updates = keras.ops.convert_to_numpy(model.optimizer.iterations)
         assert updates == 20 // run["optimizer"].get("gradient_accumulation_steps", 1)
         found = model.generate(valid.source)
@@ -55,6 +56,11 @@ TRAIN = """
 
 RUNS: dict[str, dict[str, Any]] = {
     "plain": {"model": {"encoder_direction": "bidirectional"}, "optimizer": {}},
+    "shards": {
+        "model": {"encoder_direction": "bidirectional"},
+        "optimizer": {"global_clipnorm": 0.05},
+        "own_shards": True,
+    },
     "global_clipnorm": {
         "model": {"cell": "gru", "reverse_source": True},
         "optimizer": {"global_clipnorm": 0.05},
@@ -80,7 +86,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 
 # Building and compiling a model on four replicas takes its time: one will do.
-CASES = [(2, name) for name in RUNS if name != "unclipped"] + [(4, "clipnorm")]
+CASES = [(2, name) for name in RUNS if name != "unclipped"] + [(4, "shards")]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +96,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for replicas in (1, 2, 4):
         names = [name for count, name in CASES if count == replicas or replicas == 1]
         names += ["unclipped"] if replicas == 1 else []
-        runs = {name: RUNS[name] for name in names}
+        runs = {name: {"own_shards": False, **RUNS[name]} for name in names}
         run_child(TRAIN, folder, replicas, json.dumps(runs))
     return folder
 

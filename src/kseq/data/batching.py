@@ -122,6 +122,7 @@ def pairs_dataset(
     drop_remainder: bool = False,
     repeat: bool = False,
     initial_epoch: int = 0,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> tf.data.Dataset:
     """Makes a `tf.data.Dataset` of batches, trimmed to their longest rows.
 
@@ -143,9 +144,14 @@ def pairs_dataset(
         repeat: bool, whether the dataset is endless, epoch after epoch; then each
             iterator starts at `initial_epoch`. Defaults to False.
         initial_epoch: int, the epoch that comes first. Defaults to 0.
+        strategy: `tf.distribute.Strategy` or None: with one, each worker reads the rows
+            of its own replicas only, and replica r of N those at r, r + N, ... of a
+            batch. A replica for which a last batch has no row left gets one without a
+            target, of weight 0. Defaults to None.
 
     Returns:
-        A `tf.data.Dataset` of `(inputs, targets)`, all int32 of shape `(None, None)`.
+        A `tf.data.Dataset` of `(inputs, targets)`, all int32 of shape `(None, None)`;
+        with a strategy a `tf.distribute.DistributedDataset` of the same.
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -167,6 +173,11 @@ def pairs_dataset(
 
     import tensorflow as tf
 
+    if not isinstance(strategy, tf.distribute.Strategy | None):
+        raise TypeError(
+            "`strategy` must be a tf.distribute.Strategy or None. Received: "
+            f"{strategy!r}; kseq.distribution.get_strategy returns one for a name."
+        )
     # tf.data runs on the CPU; on a machine with a GPU constants would go there.
     with tf.device("CPU:0"):
         sides = [tf.constant(side) for side in (source, target)]
@@ -180,52 +191,83 @@ def pairs_dataset(
         )
         return tf.ensure_shape(order, [size])
 
-    def make_batch(order: tf.Tensor, step: tf.Tensor) -> Any:
-        rows = order[step * batch_size : (step + 1) * batch_size]  # (batch,)
-        trimmed = [
+    def trimmed(rows: tf.Tensor) -> list[tf.Tensor]:
+        return [
             tf.gather(side, rows)[:, : tf.reduce_max(tf.gather(length, rows))]
             for side, length in zip(sides, lengths, strict=True)
         ]
-        return _tensors(*trimmed)
 
-    def batches(order: tf.Tensor, begin: int, end: int) -> tf.data.Dataset:
-        return tf.data.Dataset.range(begin, end).map(
-            lambda step: make_batch(order, step),
-            num_parallel_calls=PARALLEL_CALLS,
-            deterministic=True,
-        )
+    def read(replicas: range, of: int) -> tf.data.Dataset:
+        """Reads what belongs to some of the replicas, for each step one by one."""
+        elements = steps * len(replicas)
 
-    def endless(epoch: tf.Tensor) -> tf.data.Dataset:
-        return batches(order_of(epoch), 0, steps)
-
-    passes = _Passes(initial_epoch)
-
-    def counted(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = order_of(epoch)
-
-        def last_batch(step: tf.Tensor) -> Any:
-            # Stateful, so it runs although its result is not used.
-            tf.numpy_function(passes.finish, [epoch], tf.int64)
-            return make_batch(order, step)
-
-        # The last batch is made when it is asked for, never ahead: making it is what
-        # tells a finished pass from one that was only peeked at.
-        head = batches(order, 0, steps - 1).prefetch(PREFETCHED_BATCHES)
-        return head.concatenate(tf.data.Dataset.range(steps - 1, steps).map(last_batch))
-
-    if repeat:
-        dataset = tf.data.Dataset.counter(initial_epoch).flat_map(endless)
-        dataset = dataset.prefetch(PREFETCHED_BATCHES)
-        steps = tf.data.INFINITE_CARDINALITY
-    else:
-        dataset = tf.data.Dataset.range(1).map(
-            lambda zero: tf.ensure_shape(
-                tf.numpy_function(passes.next_epoch, [zero], tf.int64), []
+        def make_batch(order: tf.Tensor, element: tf.Tensor) -> Any:
+            step, place = element // len(replicas), element % len(replicas)
+            rows = order[step * batch_size : (step + 1) * batch_size]  # (batch,)
+            if of == 1:
+                return _tensors(*trimmed(rows))
+            rows = rows[replicas.start + place :: of]  # (part of the batch,)
+            return _tensors(
+                *tf.cond(
+                    tf.size(rows) > 0,
+                    lambda: trimmed(rows),
+                    lambda: [tf.constant([[END]]), tf.constant([[PAD]])],
+                )
             )
-        )
-        dataset = dataset.flat_map(counted)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
-    return dataset.with_options(_options())
+
+        def batches(order: tf.Tensor, begin: int, end: int) -> tf.data.Dataset:
+            return tf.data.Dataset.range(begin, end).map(
+                lambda element: make_batch(order, element),
+                num_parallel_calls=PARALLEL_CALLS,
+                deterministic=True,
+            )
+
+        def endless(epoch: tf.Tensor) -> tf.data.Dataset:
+            return batches(order_of(epoch), 0, elements)
+
+        passes = _Passes(initial_epoch)
+
+        def counted(epoch: tf.Tensor) -> tf.data.Dataset:
+            order = order_of(epoch)
+
+            def last_batch(element: tf.Tensor) -> Any:
+                # Stateful, so it runs although its result is not used.
+                tf.numpy_function(passes.finish, [epoch], tf.int64)
+                return make_batch(order, element)
+
+            # The last batch is made when it is asked for, never ahead: making it is
+            # what tells a finished pass from one that was only peeked at.
+            head = batches(order, 0, elements - 1).prefetch(PREFETCHED_BATCHES)
+            last = tf.data.Dataset.range(elements - 1, elements).map(last_batch)
+            return head.concatenate(last)
+
+        if repeat:
+            dataset = tf.data.Dataset.counter(initial_epoch).flat_map(endless)
+            dataset = dataset.prefetch(PREFETCHED_BATCHES)
+            dataset = _with_cardinality(dataset, tf.data.INFINITE_CARDINALITY)
+        else:
+            dataset = tf.data.Dataset.range(1).map(
+                lambda zero: tf.ensure_shape(
+                    tf.numpy_function(passes.next_epoch, [zero], tf.int64), []
+                )
+            )
+            dataset = dataset.flat_map(counted)
+            dataset = _with_cardinality(dataset, elements)
+        return dataset.with_options(_options())
+
+    def read_as_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        own = context.num_replicas_in_sync // context.num_input_pipelines
+        first = context.input_pipeline_id * own
+        return read(range(first, first + own), context.num_replicas_in_sync)
+
+    if strategy is None:
+        return read(range(1), 1)
+    distributed = strategy.distribute_datasets_from_function(read_as_worker)
+    if not repeat:
+        # TensorFlow counts a worker's elements, which is several a step where it has
+        # several replicas; `fit` reads this as the number of steps.
+        distributed._cardinality = steps
+    return distributed
 
 
 def stream_dataset(
@@ -265,6 +307,13 @@ def _tensors(source: tf.Tensor, target: tf.Tensor) -> Any:
     shifted = tf.pad(target[:, :-1], [[0, 0], [1, 0]], constant_values=START)
     shifted = tf.where(shifted == END, PAD, shifted)  # (batch, target_time)
     return {"encoder_inputs": source, "decoder_inputs": shifted}, target
+
+
+def _with_cardinality(dataset: tf.data.Dataset, size: int) -> tf.data.Dataset:
+    """Lets a dataset know its size."""
+    import tensorflow as tf
+
+    return dataset.apply(tf.data.experimental.assert_cardinality(size))
 
 
 def _options() -> tf.data.Options:

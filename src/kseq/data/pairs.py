@@ -145,6 +145,7 @@ class Examples:
         drop_remainder: bool = False,
         repeat: bool = False,
         initial_epoch: int = 0,
+        strategy: tf.distribute.Strategy | None = None,
     ) -> tf.data.Dataset:
         """Returns the pairs as a `tf.data.Dataset`, each batch trimmed to its longest.
 
@@ -167,10 +168,16 @@ class Examples:
                 Defaults to False.
             initial_epoch: int, the epoch that comes first: to go on with a run, pass
                 `fit` the same number. Defaults to 0.
+            strategy: `tf.distribute.Strategy` or None: the one that the model is built
+                under, so that each worker reads the rows of its own replicas only.
+                Without it every worker reads the whole batch and drops the others'
+                rows. Defaults to None.
 
         Returns:
             A `tf.data.Dataset` of `(inputs, targets)`: a dict of `encoder_inputs` and
-            `decoder_inputs`, and the targets, all int32 of shape `(None, None)`.
+            `decoder_inputs`, and the targets, all int32 of shape `(None, None)`; with a
+            strategy a `tf.distribute.DistributedDataset` of the same, with the same
+            batches, shared out.
 
         Raises:
             TypeError: if an argument has the wrong type.
@@ -186,6 +193,7 @@ class Examples:
             drop_remainder=drop_remainder,
             repeat=repeat,
             initial_epoch=initial_epoch,
+            strategy=strategy,
         )
 
     def pydataset(

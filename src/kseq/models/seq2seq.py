@@ -171,7 +171,9 @@ class Seq2Seq(DistributedTraining):
             Keras's `History`.
         """
         if shuffle is None:
-            shuffle = not isinstance(x, tf.data.Dataset)
+            shuffle = not isinstance(
+                x, tf.data.Dataset | tf.distribute.DistributedDataset
+            )
         with together_with_other_workers(self.distribute_strategy):
             return super().fit(
                 x,
