@@ -11,9 +11,11 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ARGUMENTS: dict[str, list[str]] = {
     "addition.py": ["--digits=1", "--train-size=40", "--test-size=6", "--units=8"],
+    "copy_task.py": ["--train-size=64", "--dev-size=8", "--epochs=1"],
     "inference_models.py": [],
     "notebook_protocol.py": ["--epochs=1"],
     "own_data.py": [],
+    "reverse_task.py": ["--train-size=64", "--dev-size=8", "--epochs=1"],
     "sweep_addition.py": [
         "--digits=1",
         "--train-size=40",
@@ -51,6 +53,23 @@ def test_the_demo_ends_with_its_accuracy_and_leaves_model_and_picture(
     assert "(wrong)" in printed
     assert (tmp_path / "adder/model.keras").is_file()
     assert (tmp_path / "addition.png").stat().st_size > 1000
+
+
+def test_the_copier_ends_with_its_accuracy_and_shows_where_it_looked(
+    tmp_path: Path,
+) -> None:
+    lines = run("copy_task.py", tmp_path, *ARGUMENTS["copy_task.py"]).splitlines()
+    assert re.fullmatch(r"whole-sequence accuracy: [01]\.\d{4}", lines[-1])
+    assert re.fullmatch(r"development perplexity: \d+\.\d{4}", lines[-2])
+    assert (tmp_path / "copier/model.keras").is_file()
+    assert (tmp_path / "attention.png").stat().st_size > 1000
+
+
+def test_the_reverser_ends_with_its_bleu(tmp_path: Path) -> None:
+    lines = run("reverse_task.py", tmp_path, *ARGUMENTS["reverse_task.py"]).splitlines()
+    assert re.fullmatch(r"BLEU: \d+\.\d", lines[-1])
+    assert (tmp_path / "reverser/model.keras").is_file()
+    assert (tmp_path / "attention.png").stat().st_size > 1000
 
 
 def test_the_loop_of_a_learner_decodes_what_generate_decodes(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
-"""Pictures of training."""
+"""Pictures of training and of attention."""
 
 import sys
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
 
-from kseq.plotting import learning_curve, sweep
+from kseq.plotting import attention_map, learning_curve, sweep
 
 HISTORY = {
     "loss": [3.0, 2.0, 1.0, 0.5],
@@ -145,3 +147,86 @@ def test_a_sweep_with_nothing_to_draw_is_refused() -> None:
         sweep(table[:1])
     with pytest.raises(ValueError, match="a trial with a score"):
         sweep(table[6:])
+
+
+def texts(labels: list[Any]) -> list[str]:
+    return [label.get_text() for label in labels]
+
+
+def test_an_attention_map_has_a_cell_for_each_pair_of_tokens() -> None:
+    weights = np.array([[0.1, 0.2, 0.7], [0.0, 1.0, 0.0]])
+    ax = attention_map(["c", "b", "a"], ["x", "y"], weights)
+    (image,) = ax.images
+    np.testing.assert_array_equal(image.get_array(), weights)
+    assert texts(ax.get_xticklabels()) == ["c", "b", "a"]
+    assert texts(ax.get_yticklabels()) == ["x", "y"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("source", "target")
+    # Read from the top down, the source above.
+    assert ax.yaxis_inverted()
+    assert ax.xaxis.get_ticks_position() == "top"
+    _, scale = ax.figure.axes
+    assert scale.get_ylabel() == "attention weight"
+
+
+def test_the_shades_of_all_attention_maps_mean_the_same() -> None:
+    for weights in ([[0.1, 0.2]], [[0.0, 1.0]]):
+        (image,) = attention_map(["a", "b"], ["x"], weights).images
+        assert image.get_clim() == (0, 1)
+
+
+def test_every_token_of_an_attention_map_has_room_of_its_own() -> None:
+    source = [f"{'long' * (k % 4)}{k}" for k in range(30)]
+    target = [f"{k}{'long' * (k % 3)}" for k in range(30)]
+    ax = attention_map(source, target, np.eye(30))
+    ax.figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
+    for above, below in pairwise(boxes):
+        assert below.y1 <= above.y0
+    # Turned labels: their lines are farther apart than the letters are high.
+    cell = ax.get_window_extent().width / 30
+    height = ax.get_yticklabels()[0].get_window_extent().height
+    rotation = np.deg2rad(ax.get_xticklabels()[0].get_rotation())
+    assert cell * np.sin(rotation) >= height
+    picture = ax.figure.bbox
+    for label in [*ax.get_xticklabels(), *ax.get_yticklabels()]:
+        box = label.get_window_extent()
+        assert picture.x0 <= box.x0 <= box.x1 <= picture.x1
+        assert picture.y0 <= box.y0 <= box.y1 <= picture.y1
+
+
+def test_tokens_stand_as_given_and_none_is_invisible() -> None:
+    source = ["Straße", "Ελλάδα", "$x$", "a b", "</s>"]
+    ax = attention_map(source, ["", " ", " y  ", "\n", "\xa0"], np.eye(5))
+    assert texts(ax.get_xticklabels()) == source
+    assert texts(ax.get_yticklabels()) == ["∅", "␣", "␣y␣␣", r"\n", r"\xa0"]
+    assert not any(label.get_parse_math() for label in ax.get_xticklabels())
+    # Every sign of these is in the font that comes with matplotlib.
+    ax.figure.canvas.draw()
+
+
+def test_an_attention_map_can_be_saved_into_axes_of_ones_own(tmp_path: Path) -> None:
+    ax = learning_curve({"loss": [1.0]}).figure.add_subplot(2, 1, 2)
+    path = tmp_path / "map.png"
+    assert attention_map(["a"], ["x", "y"], [[1], [0.5]], ax=ax, path=path) is ax
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "weights", "error", "message"),
+    [
+        ("ab", ["x"], [[0, 1]], TypeError, "`source` must be a list .*'ab'"),
+        (["a"], [7], [[1]], TypeError, r"`target` must be a list .*\[7\]"),
+        ([], ["x"], [[]], ValueError, "`source` must have a token"),
+        (["a"], [], [], ValueError, "`target` must have a token"),
+        (["a", "b"], ["x"], [[0], [1]], ValueError, r"\(1, 2\).*\(2, 1\)"),
+        (["a", "b"], ["x"], [0, 1], ValueError, r"\(1, 2\).*\(2,\)"),
+        (["a", "b"], ["x"], [[0, 1.5]], ValueError, "from 0 to 1.*1.5"),
+        (["a", "b"], ["x"], [[-0.5, 1]], ValueError, "from 0 to 1.*-0.5"),
+        (["a", "b"], ["x"], [[0, np.nan]], ValueError, "from 0 to 1.*nan"),
+    ],
+)
+def test_an_attention_map_of_anything_else_is_refused(
+    source: Any, target: Any, weights: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        attention_map(source, target, weights)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from kseq.models import build_encoder as build_encoder
     from kseq.models import build_inference_models as build_inference_models
     from kseq.models import build_seq2seq as build_seq2seq
+    from kseq.presets import preset as preset
     from kseq.translator import Translator as Translator
     from kseq.translator import load_model as load_model
 
@@ -28,6 +29,7 @@ _HOME = {
     "build_inference_models": "kseq.models",
     "build_seq2seq": "kseq.models",
     "load_model": "kseq.translator",
+    "preset": "kseq.presets",
 }
 _ROOMS = (
     "config",
@@ -39,6 +41,8 @@ _ROOMS = (
     "metrics",
     "models",
     "plotting",
+    "presets",
+    "schedules",
     "training",
     "translator",
     "tuning",

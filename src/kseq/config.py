@@ -10,10 +10,24 @@ from typing import Any
 
 FORMAT_VERSION = 1
 
-CELLS = ("lstm", "gru", "simple_rnn")
+CELLS = ("lstm", "gru", "simple_rnn", "layer_norm_lstm", "layer_norm_gru")
 DIRECTIONS = ("forward", "bidirectional_first", "bidirectional")
 SOURCE_REPRESENTATIONS = ("embedding", "one_hot", "features")
 TARGET_REPRESENTATIONS = ("embedding", "one_hot")
+# The attention kinds by name, and which of the settings of attention each heeds.
+ATTENTIONS: dict[str, tuple[str, ...]] = {
+    "dot": ("attention_units",),
+    "scaled_dot": ("attention_units",),
+    "general": (),
+    "additive": ("attention_units",),
+    "multi_head_dot": ("attention_units", "attention_heads"),
+    "location": ("attention_positions",),
+    "location_sensitive": ("attention_units",),
+    "coverage": ("attention_units",),
+    "fixed": (),
+}
+WEIGHT_TYINGS = ("none", "target_softmax", "source_target", "all")
+STABILIZERS = ("none", "shared", "separate")
 DECODER_INITS = ("last", "mean", "zeros")
 DECODER_INIT_LAYERS = ("all", "first")
 DECODER_INIT_PROJECTIONS = ("auto", "dense")
@@ -33,6 +47,7 @@ class Side:
     recurrent_dropout: float
     embedding_dropout: float
     residual_from: int | None
+    input_dropout: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +73,8 @@ class Seq2SeqConfig:
         reverse_source: Feed the real tokens of each row in reverse; a final `</s>`
             stays last and padding stays on the right (Sutskever et al., 2014).
             Default False.
-        cell: `"lstm"` (default), `"gru"`, `"simple_rnn"`, or a recurrent Keras layer
+        cell: `"lstm"` (default), `"gru"`, `"simple_rnn"`, `"layer_norm_lstm"`,
+            `"layer_norm_gru"` (Ba et al., 2016), or a recurrent Keras layer
             such as `keras.layers.GRU(1, reset_after=False)`, taken as a pattern:
             its own settings hold, its units are replaced.
         units: Width of every recurrent layer. Default 256. Of a bidirectional layer it
@@ -84,6 +100,43 @@ class Seq2SeqConfig:
             of a sequence (Gal and Ghahramani, 2016). Default 0.
         encoder_recurrent_dropout: The same for the encoder alone.
         decoder_recurrent_dropout: The same for the decoder alone.
+        input_dropout: Dropout rate on the input of every recurrent layer, one mask for
+            all steps of a sequence (Gal and Ghahramani, 2016). Default 0.
+        encoder_input_dropout: The same for the encoder alone.
+        decoder_input_dropout: The same for the decoder alone.
+        hidden_dropout: Dropout rate on the decoder's last hidden layer, before the
+            output (and before it is fed to the next step). Default 0.
+        attention: Where the decoder looks in the source: `"dot"`, `"scaled_dot"`,
+            `"general"`, `"additive"`, `"multi_head_dot"`, `"location"`,
+            `"location_sensitive"`, `"coverage"`, `"fixed"`, or a layer such as
+            `kseq.layers.AdditiveAttention(64)`. The context c goes with the top
+            recurrent layer's output h through an attentional hidden layer,
+            tanh(W [h; c]), to the output (Luong et al., 2015). Default None: no
+            attention.
+        attention_units: Width that query and memory are projected to. Default: for
+            `"dot"` and `"scaled_dot"` no projection, which needs encoder and decoder of
+            one width; for the other kinds `decoder_units`.
+        attention_heads: Heads of `"multi_head_dot"`. Default 8.
+        attention_positions: Source positions `"location"` can look at. Default 100.
+        attentional_units: Width of the attentional hidden layer. Default: the decoder's
+            units.
+        input_feeding: Feed the attentional hidden layer of the step before to the first
+            recurrent layer, beside the token (Luong et al., 2015). The decoder then
+            trains step by step, not on all target steps at once. Default False.
+        context_gate: Weigh h and c in the attentional hidden layer by a learned gate
+            (Tu et al., 2017). Default False.
+        attention_in_upper_layers: Attend with the first decoder layer's output and feed
+            the context to all the layers above, beside the output of the layer below.
+            Default False: attend with the top layer's.
+        attention_previous_word: Put the input token's vector into the query too.
+            Default False.
+        weight_tying: Which matrices are one: `"none"` (default), `"target_softmax"`
+            (target embedding and output projection, which then has no bias),
+            `"source_target"` (both embeddings) or `"all"` (Press and Wolf, 2017).
+        stabilizer: Multiply the encoder's input, the decoder's input and what enters
+            the output by a learned positive number: `"none"` (default), `"shared"`, one
+            number for the three as in CNTK's grapheme-to-phoneme example, or
+            `"separate"` ones (Ghahremani and Droppo, 2016).
         decoder_init: Where the decoder's initial state comes from: `"last"` (default),
             the encoder's final state, of each direction its own; `"mean"`, the mean of
             the memory over the real steps; `"zeros"`, which keeps the source from a
@@ -148,6 +201,21 @@ class Seq2SeqConfig:
     recurrent_dropout: float = 0.0
     encoder_recurrent_dropout: float | None = None
     decoder_recurrent_dropout: float | None = None
+    input_dropout: float = 0.0
+    encoder_input_dropout: float | None = None
+    decoder_input_dropout: float | None = None
+    hidden_dropout: float = 0.0
+    attention: Any = None
+    attention_units: int | None = None
+    attention_heads: int | None = None
+    attention_positions: int | None = None
+    attentional_units: int | None = None
+    input_feeding: bool = False
+    context_gate: bool = False
+    attention_in_upper_layers: bool = False
+    attention_previous_word: bool = False
+    weight_tying: str = "none"
+    stabilizer: str = "none"
     decoder_init: str = "last"
     decoder_init_projection: str = "auto"
     decoder_init_layers: str = "all"
@@ -169,6 +237,8 @@ class Seq2SeqConfig:
             _check_initializer(name, getattr(self, name))
         if isinstance(self.cell, dict):
             _check_cell(self.cell)
+        if isinstance(self.attention, dict):
+            _check_attention(self.attention)
 
     @property
     def encoder(self) -> Side:
@@ -187,6 +257,7 @@ class Seq2SeqConfig:
                 self.source_embedding_dropout, self.embedding_dropout
             ),
             residual_from=self.encoder_residual_from,
+            input_dropout=_first(self.encoder_input_dropout, self.input_dropout),
         )
 
     @property
@@ -206,7 +277,13 @@ class Seq2SeqConfig:
                 self.target_embedding_dropout, self.embedding_dropout
             ),
             residual_from=self.decoder_residual_from,
+            input_dropout=_first(self.decoder_input_dropout, self.input_dropout),
         )
+
+    @property
+    def hidden_units(self) -> int:
+        """The width of what enters the output: the decoder's last hidden layer."""
+        return _first(self.attentional_units, self.decoder_units, self.units)
 
     def is_bidirectional(self, layer: int) -> bool:
         """Whether encoder layer `layer`, counted from 0, runs in both directions."""
@@ -306,18 +383,25 @@ class Seq2SeqConfig:
             "decoder_init": DECODER_INITS,
             "decoder_init_projection": DECODER_INIT_PROJECTIONS,
             "decoder_init_layers": DECODER_INIT_LAYERS,
+            "weight_tying": WEIGHT_TYINGS,
+            "stabilizer": STABILIZERS,
         }
         if self.target_representation is not None:
             choices["target_representation"] = TARGET_REPRESENTATIONS
         if not isinstance(self.cell, dict):
             choices["cell"] = CELLS
+        if self.attention is not None and not isinstance(self.attention, dict):
+            choices["attention"] = tuple(ATTENTIONS)
+        objects = {
+            "cell": ", or a recurrent Keras layer",
+            "attention": ", None, or a layer such as kseq.layers.DotAttention()",
+        }
         for name, valid in choices.items():
             value = getattr(self, name)
             if value not in valid:
-                also = ", or a recurrent Keras layer" if name == "cell" else ""
                 raise ValueError(
-                    f"`{name}` must be one of {', '.join(map(repr, valid))}{also}. "
-                    f"Received: {value!r}."
+                    f"`{name}` must be one of {', '.join(map(repr, valid))}"
+                    f"{objects.get(name, '')}. Received: {value!r}."
                 )
 
     def _check_sizes(self) -> None:
@@ -332,6 +416,10 @@ class Seq2SeqConfig:
             "layers",
             "encoder_layers",
             "decoder_layers",
+            "attention_units",
+            "attention_heads",
+            "attention_positions",
+            "attentional_units",
         ):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -447,9 +535,14 @@ class Seq2SeqConfig:
                 "`decoder_init_layers` is 'first', but the decoder has one layer only. "
                 "Use 'all'."
             )
-        if self.forget_bias is not None and self.cell != "lstm":
+        self._check_attention_settings()
+        self._check_weight_tying()
+        if self.forget_bias is not None and self.cell not in (
+            "lstm",
+            "layer_norm_lstm",
+        ):
             raise ValueError(
-                "`forget_bias` is only for cell='lstm'. "
+                "`forget_bias` is only for cell='lstm' and cell='layer_norm_lstm'. "
                 f"Received: {self.forget_bias} with cell={self.cell!r}."
             )
         acting = {"kernel_initializer"}
@@ -469,6 +562,9 @@ class Seq2SeqConfig:
                 "recurrent_dropout",
                 "encoder_recurrent_dropout",
                 "decoder_recurrent_dropout",
+                "input_dropout",
+                "encoder_input_dropout",
+                "decoder_input_dropout",
             ):
                 value = getattr(self, name)
                 if value != _default(name):
@@ -476,6 +572,102 @@ class Seq2SeqConfig:
                         f"`{name}` must be set on the layer given as `cell` itself. "
                         f"Received: {value!r} beside that layer."
                     )
+
+    def _check_attention_settings(self) -> None:
+        """Refuses settings of attention that are in vain or do not go together."""
+        kind = self.attention
+        heeded = ATTENTIONS.get(kind, ()) if isinstance(kind, str) else ()
+        for name in ("attention_units", "attention_heads", "attention_positions"):
+            if getattr(self, name) is not None and name not in heeded:
+                kinds = [repr(k) for k, names in ATTENTIONS.items() if name in names]
+                raise ValueError(
+                    f"`{name}` is only for attention={' or '.join(kinds)} (set it on a "
+                    "layer given as `attention` itself). Received: "
+                    f"{getattr(self, name)} with attention={kind!r}."
+                )
+        for name in (
+            "attentional_units",
+            "input_feeding",
+            "context_gate",
+            "attention_in_upper_layers",
+            "attention_previous_word",
+        ):
+            if getattr(self, name) and kind is None:
+                raise ValueError(
+                    f"`{name}` needs an attention. Received: {getattr(self, name)} "
+                    "with attention=None."
+                )
+        decoder = self.decoder
+        if self.attention_in_upper_layers and decoder.layers == 1:
+            raise ValueError(
+                "`attention_in_upper_layers` needs `decoder_layers` >= 2. Received: 1."
+            )
+        if kind == "multi_head_dot":
+            units = _first(self.attention_units, decoder.units)
+            heads = _first(self.attention_heads, 8)
+            if units % heads:
+                raise ValueError(
+                    "`attention_units` (by default the decoder's units) must be a "
+                    f"multiple of `attention_heads`. Received: {units} and {heads}."
+                )
+        if kind in ("dot", "scaled_dot") and self.attention_units is None:
+            query = decoder.units
+            if self.attention_previous_word:
+                query += decoder.input_dim
+            if query != self.encoder.units:
+                raise ValueError(
+                    f"attention={kind!r} needs a query as wide as the encoder's "
+                    f"output. Received: widths {query} and {self.encoder.units}. Set "
+                    "`attention_units` to project both, or take 'general'."
+                )
+
+    def _check_weight_tying(self) -> None:
+        tying = self.weight_tying
+        wanted = []
+        if tying in ("target_softmax", "all"):
+            wanted += [
+                ("target_representation", self._target_representation, "embedding"),
+                (
+                    "target_embedding_dim",
+                    self._input_dim("target"),
+                    self.hidden_units,
+                ),
+            ]
+        if tying in ("source_target", "all"):
+            wanted += [
+                ("source_representation", self.source_representation, "embedding"),
+                ("target_representation", self._target_representation, "embedding"),
+                ("source_vocab_size", self.source_vocab_size, self.target_vocab_size),
+                (
+                    "source_embedding_dim",
+                    self._input_dim("source"),
+                    self._input_dim("target"),
+                ),
+            ]
+        for name, value, needed in wanted:
+            if value != needed:
+                raise ValueError(
+                    f"weight_tying={tying!r} needs `{name}` {needed!r}, so that the "
+                    f"tied matrices have one shape. Received: {value!r}."
+                )
+
+
+def _check_attention(attention: dict[str, Any]) -> None:
+    """Checks a serialized attention layer."""
+    from keras import saving
+
+    from kseq.layers import Attention
+
+    wanted = "`attention` must be a kseq.layers.Attention, or its config."
+    try:
+        layer = saving.deserialize_keras_object(attention)
+    except Exception as error:  # a user's own class may raise anything
+        raise ValueError(
+            f"{wanted} Received: {attention!r}, which Keras cannot make a layer of; a "
+            "class of your own must be registered and imported before."
+        ) from error
+    if not isinstance(layer, Attention):
+        raise ValueError(f"{wanted} Received: {attention!r}.")
 
 
 def _default(name: str) -> Any:
@@ -551,6 +743,8 @@ def _plain(name: str, kind: Any, value: Any) -> Any:
             "`cell` must be a name or a recurrent Keras layer such as "
             f"keras.layers.GRU(1). Received: {value!r}."
         )
+    if value is None and name == "attention":
+        return None
     if not hasattr(value, "get_config") or isinstance(value, type):
         raise TypeError(
             f"`{name}` must be a name, a config or a Keras object. Received: {value!r}."

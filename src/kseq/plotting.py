@@ -1,8 +1,11 @@
-"""Pictures of training. Needs matplotlib, from the extra `plot`."""
+"""Pictures of training and of attention. Needs matplotlib, from the extra `plot`."""
 
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,6 +68,99 @@ def learning_curve(
     ax.legend()
     if path is not None:
         cast("Figure", ax.get_figure(root=True)).savefig(path)
+    return ax
+
+
+def attention_map(
+    source: Sequence[str],
+    target: Sequence[str],
+    weights: Any,
+    ax: "Axes | None" = None,
+    path: str | os.PathLike[str] | None = None,
+) -> "Axes":
+    """Draws which source tokens each target token attends to, as a map of weights.
+
+    The source runs along the top and the target down the side; a cell is the darker
+    the larger its weight, from 0 to 1 in every picture, so that two can be compared.
+
+    Tokens stand as they are given, but what could not be seen is made visible: an
+    empty token as `∅`, a space at an end of a token as `␣`, line breaks, tabs and other
+    blanks as Python escapes them. A script that matplotlib's font lacks needs another
+    one: `matplotlib.rcParams["font.family"] = ["DejaVu Sans", "Noto Sans JP"]`.
+
+    Args:
+        source: The source tokens.
+        target: The target tokens.
+        weights: Attention weights (target, source), each from 0 to 1.
+        ax: Matplotlib axes to draw into. Default: new ones, of a figure that grows with
+            the number of tokens.
+        path: Where to save the picture; the suffix names the format. Default: nowhere.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        TypeError: If the tokens are not lists of strings.
+        ValueError: If there are no tokens on a side, or the weights are not of the
+            shape (target, source), or not from 0 to 1.
+
+    Example:
+        >>> from kseq.plotting import attention_map
+        >>> ax = attention_map(["c", "b", "a"], ["a"], [[0.1, 0.2, 0.7]])
+        >>> [label.get_text() for label in ax.get_xticklabels()]
+        ['c', 'b', 'a']
+    """
+    sides = {"source": source, "target": target}
+    labels: dict[str, list[str]] = {}
+    for name, tokens in sides.items():
+        if isinstance(tokens, str) or not all(isinstance(t, str) for t in tokens):
+            raise TypeError(
+                f"`{name}` must be a list of strings. Received: {tokens!r}."
+            )
+        labels[name] = [_visible(token) for token in tokens]
+        if not labels[name]:
+            raise ValueError(f"`{name}` must have a token. Received: none.")
+    shape = (len(labels["target"]), len(labels["source"]))
+    values = np.asarray(weights, "float64")  # (target, source)
+    if values.shape != shape:
+        raise ValueError(
+            f"`weights` must have the shape (target, source), here {shape}. "
+            f"Received: {values.shape}."
+        )
+    # Beyond the limits by what half precision may round, no more.
+    if not ((values >= -0.001) & (values <= 1.001)).all():
+        raise ValueError(
+            "`weights` must be from 0 to 1. Received: numbers from "
+            f"{values.min():.4g} to {values.max():.4g}."
+        )
+    if ax is None:
+        ax = _new_figure(_map_size(labels["source"], labels["target"])).add_subplot()
+    figure = cast("Figure", ax.get_figure(root=True))
+    image = ax.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+    figure.colorbar(image, ax=ax, label="attention weight", shrink=0.8)
+    # Not as formulas: a token may well have dollar signs.
+    ax.set_xticks(
+        range(shape[1]),
+        labels["source"],
+        rotation=60,
+        ha="left",
+        rotation_mode="anchor",
+        parse_math=False,
+    )
+    ax.set_yticks(range(shape[0]), labels["target"], parse_math=False)
+    ax.xaxis.tick_top()
+    ax.xaxis.set_label_position("top")
+    ax.set_xlabel("source")
+    ax.set_ylabel("target")
+    # Lines between the cells, by which the eye finds a token's row and column.
+    ax.set_xticks(np.arange(1, shape[1]) - 0.5, minor=True)
+    ax.set_yticks(np.arange(1, shape[0]) - 0.5, minor=True)
+    ax.grid(which="minor", color="0.85", linewidth=0.5)
+    ax.tick_params(which="minor", length=0)
+    if path is not None:
+        # The layout knows nothing of square cells: labels would be cut off.
+        figure.savefig(path, bbox_inches="tight")
     return ax
 
 
@@ -178,6 +274,30 @@ def _score_against(ax: "Axes", done: Any, name: str, is_log: bool, best: Any) ->
         ax.scatter(places[best], scores[best], marker="*", s=150, color="C1", zorder=3)
     ax.set_xlabel(name)
     ax.grid(alpha=0.3)
+
+
+def _visible(token: str) -> str:
+    """Writes a token so that nothing in it is invisible."""
+    if not token:
+        return "∅"
+    bare = token.strip(" ")
+    before = len(token) - len(token.lstrip(" "))
+    text = "␣" * before + bare + "␣" * (len(token) - before - len(bare))
+    escaped = [
+        char.encode("unicode_escape").decode()
+        if char != " " and unicodedata.category(char) in ("Cc", "Zl", "Zp", "Zs")
+        else char
+        for char in text
+    ]
+    return "".join(escaped)
+
+
+def _map_size(source: list[str], target: list[str]) -> tuple[float, float]:
+    """Returns the size in inches at which every token of a map can be read."""
+    cell, letter = 0.28, 0.09
+    across = cell * len(source) + letter * max(map(len, target))
+    down = cell * len(target) + letter * max(map(len, source))
+    return max(across + 1.8, 4.0), max(down + 0.8, 3.0)
 
 
 def _new_axes() -> "Axes":

@@ -7,4 +7,5 @@ imports nothing by itself: its first public name imports this.
 import kseq.layers
 import kseq.losses
 import kseq.metrics
-import kseq.models  # noqa: F401
+import kseq.models
+import kseq.schedules  # noqa: F401

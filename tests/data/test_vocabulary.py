@@ -303,3 +303,14 @@ def test_a_width_survives_saving_where_it_is_passed(tmp_path: Path) -> None:
     vocab.save(tmp_path / "vocab.json")
     again = Vocabulary.load(tmp_path / "vocab.json", tokenizer="characters", width=3)
     assert again == vocab
+
+
+def test_names_are_the_tokens_of_a_row_up_to_its_padding() -> None:
+    vocab = Vocabulary(["a", "b"])
+    assert vocab.names(np.array([4, 1, 5, 3, 0, 0])) == ["a", "<unk>", "b", "</s>"]
+    assert vocab.names([4, 5]) == ["a", "b"]
+    assert vocab.names([0]) == []
+    with pytest.raises(ValueError, match=r"must lie in 0..5. Received ids from 4 to 6"):
+        vocab.names([4, 6])
+    with pytest.raises(ValueError, match=r"one row.*\(1, 2\)"):
+        vocab.names([[4, 5]])

@@ -18,15 +18,36 @@ CELLS: dict[str, Any] = {
     "lstm": "lstm",
     "gru": "gru",
     "simple_rnn": "simple_rnn",
+    "layer_norm_lstm": "layer_norm_lstm",
+    "layer_norm_gru": "layer_norm_gru",
     # A layer given as a pattern, with another arithmetic than the named ones.
     "pattern": lambda: keras.layers.GRU(1, reset_after=False, activation="softsign"),
 }
 
-# The whole product of the first six is tested by `make test-slow`; beside it, the
-# others take values drawn for each row. The pairwise cover is over all of them.
+ATTENTIONS: dict[str, Any] = {
+    "none": None,
+    "dot": "dot",
+    "scaled_dot": "scaled_dot",
+    "general": "general",
+    "additive": "additive",
+    "multi_head_dot": "multi_head_dot",
+    "location": "location",
+    "location_sensitive": "location_sensitive",
+    "coverage": "coverage",
+    "fixed": "fixed",
+    # A layer given as a pattern.
+    "pattern": lambda: kseq.layers.LocationSensitiveAttention(
+        5, filters=3, kernel_size=2, cumulative=True
+    ),
+}
+
+# Products of these are tested by `make test-slow`; beside them, the others take values
+# drawn for each row. The pairwise cover is over all of them.
 AXES: dict[str, list[Any]] = {
     "cell": list(CELLS),
     "layers": [(1, 1), (2, 2), (1, 2), (2, 1)],
+    "attention": list(ATTENTIONS),
+    "input_feeding": [False, True],
     "encoder_direction": ["forward", "bidirectional_first", "bidirectional"],
     "source_representation": ["embedding", "one_hot", "features"],
     "target_representation": ["embedding", "one_hot"],
@@ -37,14 +58,52 @@ AXES: dict[str, list[Any]] = {
     "decoder_units": [8, 6],
     "residual": [False, True],
     "dropout": [0.0, 0.3],
+    "context_gate": [False, True],
+    "attention_in_upper_layers": [False, True],
+    "attention_previous_word": [False, True],
+    "weight_tying": ["none", "target_softmax", "source_target", "all"],
+    "stabilizer": ["none", "shared", "separate"],
 }
-PRODUCT = 6
+PRODUCTS = [
+    ["cell", "layers", "attention", "input_feeding"],
+    [
+        "cell",
+        "layers",
+        "encoder_direction",
+        "source_representation",
+        "target_representation",
+        "reverse_source",
+    ],
+]
 
 
 def _fits(values: list[Any]) -> bool:
     """Whether values for the first axes go together; kseq refuses those that do not."""
-    row = dict(zip(AXES, values, strict=False))
+    return _goes(dict(zip(AXES, values, strict=False)))
+
+
+def _goes(row: dict[str, Any]) -> bool:
     encoder_layers, decoder_layers = row.get("layers", (2, 2))
+    if row.get("attention") == "none" and any(
+        row.get(name)
+        for name in (
+            "input_feeding",
+            "context_gate",
+            "attention_in_upper_layers",
+            "attention_previous_word",
+        )
+    ):
+        return False
+    if row.get("attention_in_upper_layers") and decoder_layers == 1:
+        return False
+    tying = row.get("weight_tying", "none")
+    if tying != "none" and row.get("target_representation") == "one_hot":
+        return False
+    if (
+        tying in ("source_target", "all")
+        and row.get("source_representation", "embedding") != "embedding"
+    ):
+        return False
     if row.get("decoder_init") == "zeros" and (
         row.get("decoder_init_projection", "auto") != "auto"
         or row.get("decoder_init_layers", "all") != "all"
@@ -63,12 +122,16 @@ def _pairwise() -> list[dict[str, Any]]:
 def _full() -> list[dict[str, Any]]:
     draw = random.Random(0)
     rows = []
-    for first in itertools.product(*list(AXES.values())[:PRODUCT]):
-        while True:
-            rest = [draw.choice(values) for values in list(AXES.values())[PRODUCT:]]
-            if _fits([*first, *rest]):
-                break
-        rows.append(dict(zip(AXES, [*first, *rest], strict=True)))
+    for names in PRODUCTS:
+        for values in itertools.product(*[AXES[name] for name in names]):
+            chosen = dict(zip(names, values, strict=True))
+            if not _goes(chosen):
+                continue
+            while True:
+                row = {name: draw.choice(each) for name, each in AXES.items()} | chosen
+                if _goes(row):
+                    break
+            rows.append(row)
     return rows
 
 
@@ -87,12 +150,26 @@ def settings(row: dict[str, Any]) -> dict[str, Any]:
         "encoder_layers": encoder_layers,
         "decoder_layers": decoder_layers,
         "recurrent_dropout": 0.0 if row["cell"] == "pattern" else row["dropout"],
+        "input_dropout": 0.0 if row["cell"] == "pattern" else row["dropout"],
+        "hidden_dropout": row["dropout"],
         **{
             name: row[name]
             for name in AXES
-            if name not in ("cell", "layers", "residual", "dropout")
+            if name not in ("cell", "layers", "residual", "dropout", "attention")
         },
     }
+    attention = ATTENTIONS[row["attention"]]
+    chosen["attention"] = attention() if callable(attention) else attention
+    if row["attention"] == "multi_head_dot":
+        chosen["attention_heads"] = 2
+    if row["attention"] == "location":
+        chosen["attention_positions"] = 4  # fewer than the sources have
+    if row["attention"] in ("dot", "scaled_dot") and (
+        row["decoder_units"] != 8 or row["attention_previous_word"]
+    ):
+        chosen["attention_units"] = 4
+    if row["attention"] != "none" and row["context_gate"]:
+        chosen["attentional_units"] = 7
     cell = CELLS[row["cell"]]
     chosen["cell"] = cell() if callable(cell) else cell
     if row["residual"]:
@@ -105,6 +182,13 @@ def settings(row: dict[str, Any]) -> dict[str, Any]:
         chosen["dropout"] = row["dropout"]
     if "embedding" in (row["source_representation"], row["target_representation"]):
         chosen |= {"embedding_dim": 5, "embedding_dropout": row["dropout"]}
+    if row["weight_tying"] in ("target_softmax", "all"):
+        width = chosen.get("attentional_units", row["decoder_units"])
+        chosen["target_embedding_dim"] = width
+        if row["weight_tying"] == "all":
+            chosen["source_embedding_dim"] = width
+    if row["weight_tying"] in ("source_target", "all"):
+        chosen["target_vocab_size"] = SOURCE_VOCAB
     return chosen
 
 

@@ -16,14 +16,92 @@ IDS = np.array([[7, 8, 9, 3], [5, 3, 0, 0], [6, 0, 0, 0]], "int32")
 VECTORS = np.random.default_rng(0).normal(size=(3, 4, 2)).astype("float32")
 VECTORS *= (IDS != 0)[..., None]
 
+
+def start() -> dict[str, Any]:
+    """Initializers that give two layers the same weights."""
+    return {
+        "kernel_initializer": keras.initializers.GlorotUniform(seed=1),
+        "recurrent_initializer": keras.initializers.Orthogonal(seed=2),
+    }
+
+
+def kernels() -> dict[str, Any]:
+    """The same for layers without recurrence."""
+    return {"kernel_initializer": start()["kernel_initializer"]}
+
+
 # Each layer with arguments that are not its defaults, and what it is called on.
 CASES: dict[str, tuple[Callable[..., keras.layers.Layer], np.ndarray, bool]] = {
+    "AdditiveAttention": (
+        lambda **k: layers.AdditiveAttention(5, **kernels(), **k),
+        VECTORS,
+        True,
+    ),
+    "AttentionalHidden": (
+        lambda **k: layers.AttentionalHidden(5, gate=True, **kernels(), **k),
+        VECTORS,
+        False,
+    ),
+    "CoverageAttention": (
+        lambda **k: layers.CoverageAttention(5, **kernels(), **k),
+        VECTORS,
+        True,
+    ),
+    "DotAttention": (
+        lambda **k: layers.DotAttention(scaled=True, units=5, **kernels(), **k),
+        VECTORS,
+        True,
+    ),
+    "FixedAttention": (layers.FixedAttention, VECTORS, True),
+    "GeneralAttention": (
+        lambda **k: layers.GeneralAttention(**kernels(), **k),
+        VECTORS,
+        True,
+    ),
+    "LocationAttention": (
+        lambda **k: layers.LocationAttention(3, **kernels(), **k),
+        VECTORS,
+        True,
+    ),
+    "LocationSensitiveAttention": (
+        lambda **k: layers.LocationSensitiveAttention(
+            5, filters=2, kernel_size=3, cumulative=True, **kernels(), **k
+        ),
+        VECTORS,
+        True,
+    ),
+    "MultiHeadDotAttention": (
+        lambda **k: layers.MultiHeadDotAttention(6, heads=2, **kernels(), **k),
+        VECTORS,
+        True,
+    ),
     "FeatureMask": (lambda **k: layers.FeatureMask("x", **k), VECTORS, False),
+    "LayerNormGRU": (
+        lambda **k: layers.LayerNormGRU(5, epsilon=0.01, **start(), **k),
+        VECTORS,
+        True,
+    ),
+    "LayerNormGRUCell": (
+        lambda **k: layers.LayerNormGRUCell(5, epsilon=0.01, **start(), **k),
+        VECTORS,
+        True,
+    ),
+    "LayerNormLSTM": (
+        lambda **k: layers.LayerNormLSTM(5, epsilon=0.01, **start(), **k),
+        VECTORS,
+        True,
+    ),
+    "LayerNormLSTMCell": (
+        lambda **k: layers.LayerNormLSTMCell(5, epsilon=0.01, **start(), **k),
+        VECTORS,
+        True,
+    ),
     "MaskedMean": (layers.MaskedMean, VECTORS, True),
     "OneHot": (lambda **k: layers.OneHot(11, **k), IDS, False),
     "PaddingMask": (layers.PaddingMask, IDS, False),
     "ReversalMask": (lambda **k: layers.ReversalMask(9, **k), IDS, True),
     "ReverseSequence": (layers.ReverseSequence, VECTORS, True),
+    "Stabilizer": (lambda **k: layers.Stabilizer(2.0, **k), VECTORS, False),
     "TokenIds": (
         lambda **k: layers.TokenIds(11, "x", padded_right=True, **k),
         IDS,
@@ -39,19 +117,34 @@ CHECKS = {"FeatureMask", "TokenIds"}
 every_layer = pytest.mark.parametrize("name", sorted(CASES))
 
 
+def over_time(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """Makes a layer of a cell, which itself takes one step."""
+    if isinstance(layer, keras.layers.LSTMCell | keras.layers.GRUCell):
+        return keras.layers.RNN(layer, dtype=layer.dtype_policy)
+    return layer
+
+
 def run(name: str, layer: Any, x: Any, ids: Any = IDS) -> Any:
-    if CASES[name][2]:
-        return layer(x, mask=ids != 0)
-    return layer(x)
+    layer = over_time(layer)
+    return call(layer, x, (ids != 0) if CASES[name][2] else None)
+
+
+def call(layer: Any, x: Any, mask: Any) -> Any:
+    if isinstance(layer, layers.Attention):  # each step attends to all
+        return layer(x, x, mask)[0]
+    if isinstance(layer, layers.AttentionalHidden):
+        return layer(x, x)
+    return layer(x) if mask is None else layer(x, mask=mask)
 
 
 def model_of(name: str, layer: keras.layers.Layer) -> keras.Model:
+    layer = over_time(layer)
     x = CASES[name][1]
     inputs = {"x": keras.Input((None, *x.shape[2:]), dtype=str(x.dtype), name="x")}
     if not CASES[name][2]:
-        return keras.Model(inputs, layer(inputs["x"]))
+        return keras.Model(inputs, call(layer, inputs["x"], None))
     inputs["mask"] = keras.Input((None,), dtype="bool", name="mask")
-    return keras.Model(inputs, layer(inputs["x"], mask=inputs["mask"]))
+    return keras.Model(inputs, call(layer, inputs["x"], inputs["mask"]))
 
 
 def feed(name: str) -> dict[str, np.ndarray]:
@@ -65,8 +158,8 @@ def test_every_registered_layer_is_tested_here() -> None:
         for key, value in keras.saving.get_custom_objects().items()
         if key.startswith("kseq>") and issubclass(value, keras.layers.Layer)
     }
-    assert registered - {"Seq2Seq"} == set(CASES)
-    assert set(CASES) | {"ForgetBias"} == set(layers.__all__)
+    assert registered - {"Seq2Seq", "InputFeedingLoop"} == set(CASES)
+    assert set(CASES) | {"Attention", "ForgetBias"} == set(layers.__all__)
 
 
 @every_layer
@@ -134,7 +227,8 @@ def test_a_row_of_padding_changes_no_other_row(name: str) -> None:
     ids = np.concatenate([IDS, np.zeros_like(IDS[:1])])
     padded = np.concatenate([x, np.zeros_like(x[:1])])
     more = run(name, make(), padded, ids).numpy()
-    np.testing.assert_array_equal(more[:3], run(name, make(), x))
+    # A product over more rows may round otherwise.
+    np.testing.assert_allclose(more[:3], run(name, make(), x), atol=1e-6, rtol=0)
     assert np.isfinite(more).all()
 
 
@@ -159,7 +253,7 @@ def test_a_layer_runs_in_a_graph_of_unknown_sizes(name: str) -> None:
     def graph(x: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         return run(name, layer, x, ids)
 
-    np.testing.assert_array_equal(graph(x, IDS), run(name, make(), x))
+    np.testing.assert_allclose(graph(x, IDS), run(name, make(), x), atol=1e-6, rtol=0)
 
 
 @every_layer

@@ -210,6 +210,37 @@ class Vocabulary:
 
     __getitem__ = id
 
+    def names(self, ids: npt.ArrayLike) -> list[str]:
+        """Returns the tokens of one row of ids, `</s>` too, for labels in a picture.
+
+        Args:
+            ids: integers of shape `(time,)`; padding ends them.
+
+        Returns:
+            list of str, a token for each id before the padding.
+
+        Raises:
+            ValueError: if an id is out of range, or the ids are more than one row.
+
+        Example:
+            >>> from kseq.data import Vocabulary
+            >>> Vocabulary(["a", "b"]).names([5, 4, 3, 0])
+            ['b', 'a', '</s>']
+        """
+        shape = np.shape(ids)
+        if len(shape) != 1:
+            raise ValueError(
+                f"`ids` must be one row, of shape (time,). Received: shape {shape}."
+            )
+        (row,) = _as_id_array(np.asarray(ids)[None])
+        if row.size and not 0 <= row.min() <= row.max() < len(self):
+            raise ValueError(
+                f"`ids` must lie in 0..{len(self) - 1}. Received ids from {row.min()} "
+                f"to {row.max()}."
+            )
+        length = int((row == PAD).argmax()) if (row == PAD).any() else len(row)
+        return [self._tokens[i] for i in row[:length]]
+
     def encode(
         self,
         texts: Iterable[str],

@@ -10,11 +10,12 @@ _NEVER = (0, 2)
 
 
 def greedy(
-    step: Callable[[Any, Any], tuple[Any, Any]],
+    step: Callable[[Any, Any], tuple[Any, ...]],
     states: Any,
     max_lengths: Any,
     start_id: int = 2,
     end_id: int = 3,
+    attention_length: Any = None,
 ) -> dict[str, Any]:
     """Decodes a batch greedily, in one loop inside the graph.
 
@@ -24,15 +25,20 @@ def greedy(
 
     Args:
         step: Function of the previous tokens, int32 (batch,), and the states to the
-            logits of the next ones, float (batch, vocab), and the states after it.
+            logits of the next ones, float (batch, vocab), and the states after it; and
+            with `attention_length` the attention weights too, float (batch,
+            attention_length).
         states: States before the first step, any nest of tensors.
         max_lengths: int32 (batch,), the longest output of each row, `</s>` included.
         start_id: Id that the first step reads. Default 2, `<s>`.
         end_id: Id that ends a row. Default 3, `</s>`.
+        attention_length: Number of source positions that the step's attention weights
+            are over. Default None: it returns none.
 
     Returns:
         Dict of `tokens` int32 (batch, time), `lengths` int32 (batch,), `scores`
-        float32 (batch,) and `truncated` bool (batch,), as in `Hypotheses`.
+        float32 (batch,) and `truncated` bool (batch,), as in `Hypotheses`; and
+        `attention`, float32 (batch, time, attention_length), where that is given.
 
     Example:
         >>> import tensorflow as tf
@@ -62,8 +68,12 @@ def greedy(
         lengths: Any,
         scores: Any,
         tokens: Any,
+        attentions: Any,
     ) -> tuple[Any, ...]:
-        logits, states = step(token, states)
+        logits, states, *weights = step(token, states)
+        if attentions:
+            kept = tf.where(finished[:, None], 0.0, tf.cast(weights[0], tf.float32))
+            attentions = [attentions[0].write(time + 1, kept)]
         log_probs = tf.nn.log_softmax(tf.cast(logits, tf.float32))  # (batch, vocab)
         never = tf.reduce_sum(tf.one_hot(_NEVER, tf.shape(logits)[1]), axis=0)
         allowed = tf.where(never > 0, log_probs.dtype.min, log_probs)
@@ -84,9 +94,17 @@ def greedy(
             lengths,
             scores,
             tokens,
+            attentions,
         )
 
-    time, _, _, _, truncated, lengths, scores, tokens = tf.while_loop(
+    # One entry before the first step: an array with none has no shape.
+    tokens = tf.TensorArray(tf.int32, size=steps + 1, element_shape=[None])
+    tokens = tokens.write(0, tf.fill([batch], start_id))
+    attentions = []
+    if attention_length is not None:
+        array = tf.TensorArray(tf.float32, size=steps + 1, element_shape=[None, None])
+        attentions = [array.write(0, tf.zeros([batch, attention_length]))]
+    time, _, _, _, truncated, lengths, scores, tokens, attentions = tf.while_loop(
         unfinished,
         body,
         (
@@ -97,15 +115,17 @@ def greedy(
             max_lengths < 1,
             tf.zeros([batch], tf.int32),
             tf.zeros([batch], tf.float32),
-            # One entry before the first step: an array with none has no shape.
-            tf.TensorArray(tf.int32, size=steps + 1, element_shape=[None]).write(
-                0, tf.fill([batch], start_id)
-            ),
+            tokens,
+            attentions,
         ),
     )
-    return {
+    found = {
         "tokens": tf.transpose(tokens.gather(tf.range(time + 1))[1:]),  # (batch, time)
         "lengths": lengths,
         "scores": scores,
         "truncated": truncated,
     }
+    if attentions:
+        by_step = attentions[0].gather(tf.range(time + 1))[1:]
+        found["attention"] = tf.transpose(by_step, [1, 0, 2])
+    return found

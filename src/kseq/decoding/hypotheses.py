@@ -18,12 +18,15 @@ class Hypotheses:
             `</s>` included, in nats.
         truncated: bool (batch, n), True where the hypothesis was cut at its maximum
             length.
+        attention: float32 (batch, n, time, source_length), the attention weights at
+            each token, on request; else None. Rows of zeros after the end.
     """
 
     tokens: np.ndarray
     lengths: np.ndarray
     scores: np.ndarray
     truncated: np.ndarray
+    attention: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -33,7 +36,8 @@ class Hypotheses:
         """Joins the hypotheses of several batches into those of one.
 
         Args:
-            parts: Hypotheses with the same n each; their times may differ.
+            parts: Hypotheses with the same n each; their times may differ, and so may
+                the lengths of their sources.
 
         Example:
             >>> import numpy as np
@@ -54,18 +58,25 @@ class Hypotheses:
             [[[5, 3]], [[3, 0]]]
         """
         parts = list(parts)
-        longest = max(part.tokens.shape[2] for part in parts)
+        attentions = [part.attention for part in parts if part.attention is not None]
         return cls(
-            tokens=np.concatenate(
-                [
-                    np.pad(
-                        part.tokens,
-                        ((0, 0), (0, 0), (0, longest - part.tokens.shape[2])),
-                    )
-                    for part in parts
-                ]
-            ),
+            tokens=_joined([part.tokens for part in parts]),
             lengths=np.concatenate([part.lengths for part in parts]),
             scores=np.concatenate([part.scores for part in parts]),
             truncated=np.concatenate([part.truncated for part in parts]),
+            attention=_joined(attentions) if attentions else None,
         )
+
+
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    """Joins arrays of several batches, each padded with zeros to the largest."""
+    shape = np.max([array.shape for array in arrays], axis=0)
+    return np.concatenate(
+        [
+            np.pad(
+                array,
+                [(0, 0), (0, 0), *((0, k) for k in (shape - array.shape)[2:])],
+            )
+            for array in arrays
+        ]
+    )

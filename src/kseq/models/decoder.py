@@ -7,13 +7,12 @@ import keras
 
 from kseq.config import Seq2SeqConfig
 from kseq.layers import MaskedMean, TokenIds, ZeroState
+from kseq.models.core import DecoderCore, InputFeedingLoop
 from kseq.models.recurrent import (
-    Stack,
     as_config,
-    cell_name,
     initializer,
     input_layers,
-    recurrent_layer,
+    stabilizers,
     state_names,
     state_sizes,
 )
@@ -31,6 +30,8 @@ class Decoder:
     Args:
         config: A `Seq2SeqConfig`.
         dtype: Dtype or dtype policy of the layers. Default: Keras's global policy.
+        encoder: The encoder whose layers it shares, where the config has the two share
+            any. Default None: it makes its own.
 
     Example:
         >>> import keras
@@ -44,10 +45,17 @@ class Decoder:
         (None, 13)
     """
 
-    def __init__(self, config: Seq2SeqConfig, dtype: Any = None) -> None:
+    def __init__(
+        self,
+        config: Seq2SeqConfig,
+        dtype: Any = None,
+        encoder: keras.Model | None = None,
+    ) -> None:
         self.config = config
         side = config.decoder
+        dtype = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         self._dtype = dtype
+        shared = {} if encoder is None else {each.name: each for each in encoder.layers}
         # A row without a target has no part in the loss: one may fill up a batch.
         self._ids = TokenIds(
             side.vocab_size,
@@ -56,44 +64,66 @@ class Decoder:
             empty_rows=True,
             name="decoder_ids",
         )
-        self._inputs = input_layers(config, side, "decoder", dtype)
-        self._recurrent = [
-            recurrent_layer(
-                config,
-                side,
-                side.units,
-                f"decoder_{cell_name(config)}_{index + 1}",
-                dtype,
+        self._inputs = input_layers(config, side, "decoder", dtype, shared)
+        shared |= {layer.name: layer for layer in self._inputs}
+        self.core = DecoderCore(config, dtype)
+        self._loop = (
+            InputFeedingLoop(
+                config.to_dict(), self.core, name="decoder_loop", dtype=dtype
             )
-            for index in range(side.layers)
-        ]
-        self._stack = Stack(side, "decoder", dtype)
-        self._output = keras.layers.Dense(
-            side.vocab_size,
-            kernel_initializer=initializer(config, "kernel_initializer"),
-            name="decoder_output",
-            dtype=dtype,
+            if config.input_feeding
+            else None
         )
+        self._before_output = stabilizers(config, "output", dtype, shared)
+        self._tied = None
+        if config.weight_tying in ("target_softmax", "all"):
+            self._tied = self._inputs[0]
+        else:
+            self._output = keras.layers.Dense(
+                side.vocab_size,
+                kernel_initializer=initializer(config, "kernel_initializer"),
+                name="decoder_output",
+                dtype=dtype,
+            )
         # The softmax of float16 logits overflows, and float32 ones cost little.
         self._logits = (
             None
-            if self._output.compute_dtype in ("float32", "float64")
+            if dtype.compute_dtype in ("float32", "float64")
             else keras.layers.Activation("linear", dtype="float32", name="logits")
         )
 
     @property
-    def state_sizes(self) -> list[int]:
-        """The widths of the states, layer by layer, of an LSTM h and c."""
-        return [size for layer in self._recurrent for size in state_sizes(layer)]
+    def state_sizes(self) -> list[int | None]:
+        """The widths of the states, in the order of their names.
+
+        None stands for a state as wide as the source is long.
+        """
+        return self.core.state_sizes
 
     @property
     def state_names(self) -> list[str]:
-        """Names of the states, such as `state_1_h`."""
-        return [
-            f"state_{index + 1}_{name}"
-            for index, layer in enumerate(self._recurrent)
-            for name in state_names(layer)
-        ]
+        """Names of the states, such as `state_1_h`.
+
+        First those of the recurrent layers, then with input feeding the hidden layer
+        that is fed, then the state of an attention that looks back.
+        """
+        return self.core.state_names
+
+    def attention_keys(self, memory: Any) -> Any:
+        """Makes of the memory, once for a source, what the attention needs every step.
+
+        Args:
+            memory: Float (batch, source_length, encoder_units).
+
+        Returns:
+            A tensor, or None where the attention takes the memory as it is.
+        """
+        if self.core.attention is None:
+            return None
+        layer = self.core.attention.keys_layer(
+            memory.shape[-1], name="decoder_attention_keys"
+        )
+        return None if layer is None else layer(memory)
 
     def initial_states(
         self, memory: Any, memory_mask: Any, encoder_states: Sequence[Any]
@@ -107,7 +137,7 @@ class Decoder:
                 layer by layer.
 
         Returns:
-            List of floats (batch, decoder_units), layer by layer.
+            List of floats (batch, width), in the order of `state_names`.
         """
         config = self.config
         mean = None
@@ -117,7 +147,7 @@ class Decoder:
         top = encoder_states[-per_layer:]
         aligned = config.encoder.layers == config.decoder.layers
         states: list[Any] = []
-        for index, layer in enumerate(self._recurrent):
+        for index, layer in enumerate(self.core.recurrent):
             sizes = state_sizes(layer)
             for kind, (name, size) in enumerate(
                 zip(state_names(layer), sizes, strict=True)
@@ -143,7 +173,7 @@ class Decoder:
                         dtype=self._dtype,
                     )(state)
                 states.append(state)  # (batch, decoder_units)
-        return states
+        return states + self.core.further_states(memory)
 
     def __call__(
         self,
@@ -151,41 +181,40 @@ class Decoder:
         states: Sequence[Any],
         memory: Any = None,
         memory_mask: Any = None,
+        attention_keys: Any = None,
     ) -> dict[str, Any]:
         """Decodes a whole target under teacher forcing, or one step of it.
 
         Args:
             tokens: int32 ids the decoder reads: (batch, time), or (batch,) for a step.
-            states: List of floats (batch, decoder_units), the state before the first
-                token.
+            states: List of floats (batch, width), the state before the first token.
             memory: Float (batch, source_length, encoder_units); a decoder without
                 attention does not look at it.
             memory_mask: Bool (batch, source_length).
+            attention_keys: What `attention_keys` returns.
 
         Returns:
             Dict of `logits`, float (batch, time, vocab) or (batch, vocab), and
-            `states`, the states after the last token.
+            `states`, the states after the last token; and where there is attention
+            `attention`, its weights (batch, [time,] source_length).
         """
         x = self._ids(tokens)
         for layer in self._inputs:
             x = layer(x)  # (batch, [time,] input_dim)
-        remaining = list(states)
-        after: list[Any] = []
-        for index, layer in enumerate(self._recurrent):
-            count = len(state_sizes(layer))
-            before, remaining = remaining[:count], remaining[count:]
-            if len(x.shape) == 3:
-                # Padding is on the right: what comes after it counts nowhere, so the
-                # layer needs no mask, which would cost time.
-                outputs, *new = layer(x, initial_state=before)
-            else:
-                outputs, new = layer.cell(x, before)
-            after += new if isinstance(new, list | tuple) else [new]
-            x = self._stack.after(index, x, outputs)  # (batch, [time,] units)
-        logits = self._output(x)  # (batch, [time,] vocab)
+        run = self.core
+        if self._loop is not None and len(x.shape) == 3:
+            run = self._loop
+        x, after, weights = run(x, list(states), memory, memory_mask, attention_keys)
+        for layer in self._before_output:
+            x = layer(x)  # (batch, [time,] hidden_units)
+        if self._tied is not None:
+            logits = self._tied(x, reverse=True)
+        else:
+            logits = self._output(x)  # (batch, [time,] vocab)
         if self._logits is not None:
             logits = self._logits(logits)
-        return {"logits": logits, "states": after}
+        attention = {} if weights is None else {"attention": weights}
+        return {"logits": logits, "states": after, **attention}
 
 
 def build_decoder(

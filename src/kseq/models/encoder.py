@@ -81,9 +81,8 @@ def build_encoder(
         if side.representation != "features":
             reversal_mask = ReversalMask(name="encoder_reversal_mask")(x, mask=mask)
         x = ReverseSequence(name="encoder_reversal")(x, mask=reversal_mask)
-    if side.representation != "features":
-        for layer in input_layers(config, side, "encoder", dtype):
-            x = layer(x)  # (batch, time, input_dim)
+    for layer in input_layers(config, side, "encoder", dtype):
+        x = layer(x)  # (batch, time, input_dim)
 
     stack = Stack(side, "encoder", dtype)
     states: list[Any] = []

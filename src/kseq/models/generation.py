@@ -1,5 +1,6 @@
 """Decoding with a model: checked arrays in, one compiled search, arrays out."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -22,28 +23,41 @@ class Generator:
     def __init__(self, inference: InferenceModels) -> None:
         encoder, decoder_step = inference.encoder, inference.decoder_step
 
-        def search(source: Any, max_lengths: Any) -> dict[str, Any]:
+        def search(
+            source: Any, max_lengths: Any, attention: bool = False
+        ) -> dict[str, Any]:
             encoded = encoder(source, training=False)
 
-            def step(token: Any, states: Any) -> tuple[Any, Any]:
+            def step(token: Any, states: Any) -> tuple[Any, ...]:
                 outputs = decoder_step(
                     {**encoded, "token": token, "states": states}, training=False
                 )
-                return outputs["logits"], outputs["states"]
+                kept = [outputs["attention"]] if attention else []
+                return (outputs["logits"], outputs["states"], *kept)
 
-            return greedy(step, encoded["states"], max_lengths)
+            length = tf.shape(encoded["memory"])[1] if attention else None
+            return greedy(step, encoded["states"], max_lengths, attention_length=length)
 
         shape, dtype = encoder.input.shape, encoder.input.dtype
-        self._search = tf.function(
-            search,
-            input_signature=[
-                tf.TensorSpec(shape, dtype),
-                tf.TensorSpec((None,), "int32"),
-            ],
-        )
+
+        def compiled(attention: bool) -> Any:
+            return tf.function(
+                functools.partial(search, attention=attention),
+                input_signature=[
+                    tf.TensorSpec(shape, dtype),
+                    tf.TensorSpec((None,), "int32"),
+                ],
+            )
+
+        # Neither is traced before its first call.
+        self._search = {attention: compiled(attention) for attention in (False, True)}
 
     def __call__(
-        self, source: np.ndarray, max_length: int | None, batch_size: int
+        self,
+        source: np.ndarray,
+        max_length: int | None,
+        batch_size: int,
+        attention: bool = False,
     ) -> Hypotheses:
         """Decodes sources that `check_source` has passed, batch by batch."""
         batch_size = check_integer("batch_size", batch_size, 1)
@@ -58,7 +72,7 @@ class Generator:
         for start in tqdm(starts, desc="decoding", delay=2, leave=False, disable=None):
             rows = slice(start, start + batch_size)
             longest = lengths[rows].max(initial=1)
-            found = self._search(
+            found = self._search[attention](
                 tf.convert_to_tensor(source[rows, :longest]),
                 tf.convert_to_tensor(max_lengths[rows], tf.int32),
             )
@@ -152,4 +166,5 @@ def _hypotheses(found: dict[str, Any], first_row: int) -> Hypotheses:
         lengths=found["lengths"].numpy()[:, None],
         scores=scores[:, None],
         truncated=found["truncated"].numpy()[:, None],
+        attention=found["attention"].numpy()[:, None] if "attention" in found else None,
     )

@@ -16,6 +16,7 @@ class Graph:
     memory: Any
     memory_mask: Any
     initial_states: list[Any]
+    attention_keys: Any
     decoder: Decoder
 
 
@@ -27,11 +28,13 @@ class InferenceModels:
         encoder: A `keras.Model` from `encoder_inputs`, ids (batch, source_length), to
             a dict: `memory` (batch, source_length, encoder_units), `memory_mask`
             (batch, source_length) and `states`, the decoder's initial states, a list
-            of floats (batch, decoder_units).
-        decoder_step: A `keras.Model` from a dict of `token`, int32 ids (batch,),
-            `states`, `memory` and `memory_mask` to a dict of `logits`, floats
-            (batch, vocab), and the `states` after the token. Keras refuses tensors
-            and numpy arrays in one call: give it all tensors.
+            of floats (batch, width); for some kinds of attention also
+            `attention_keys`, the memory as the attention needs it at every step.
+        decoder_step: A `keras.Model` from a dict of `token`, int32 ids (batch,), and
+            all that the encoder gives, to a dict of `logits`, floats (batch, vocab),
+            and the `states` after the token; where there is attention also
+            `attention`, its weights (batch, source_length). Keras refuses tensors and
+            numpy arrays in one call: give it all tensors.
     """
 
     encoder: keras.Model
@@ -70,12 +73,14 @@ def build_inference_models(model: keras.Model) -> InferenceModels:
             "`kseq.load_model` return it, to know its encoder from its decoder. "
             f"Received: {type(model).__name__}."
         )
+    keys = graph.attention_keys
     encoder = keras.Model(
         graph.encoder_inputs,
         {
             "memory": graph.memory,
             "memory_mask": graph.memory_mask,
             "states": graph.initial_states,
+            **({} if keys is None else {"attention_keys": keys}),
         },
         name="encoder",
     )
@@ -93,7 +98,15 @@ def build_inference_models(model: keras.Model) -> InferenceModels:
         ),
         "memory_mask": keras.Input((None,), dtype="bool", name="memory_mask"),
     }
+    if keys is not None:
+        inputs["attention_keys"] = keras.Input(
+            keys.shape[1:], dtype=keys.dtype, name="attention_keys"
+        )
     outputs = decoder(
-        inputs["token"], inputs["states"], inputs["memory"], inputs["memory_mask"]
+        inputs["token"],
+        inputs["states"],
+        inputs["memory"],
+        inputs["memory_mask"],
+        inputs.get("attention_keys"),
     )
     return InferenceModels(encoder, keras.Model(inputs, outputs, name="decoder_step"))

@@ -1,11 +1,27 @@
 """The parts that encoder and decoder are both made of."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from kseq.config import Seq2SeqConfig, Side
-from kseq.layers import ForgetBias, OneHot
+from kseq.layers import (
+    AdditiveAttention,
+    Attention,
+    CoverageAttention,
+    DotAttention,
+    FixedAttention,
+    ForgetBias,
+    GeneralAttention,
+    LayerNormGRU,
+    LayerNormLSTM,
+    LocationAttention,
+    LocationSensitiveAttention,
+    MultiHeadDotAttention,
+    OneHot,
+    Stabilizer,
+)
 
 
 def initializer(config: Seq2SeqConfig, field: str) -> keras.initializers.Initializer:
@@ -42,6 +58,7 @@ def recurrent_layer(
         options |= {
             "kernel_initializer": initializer(config, "kernel_initializer"),
             "recurrent_initializer": initializer(config, "recurrent_initializer"),
+            "dropout": side.input_dropout,
             "recurrent_dropout": side.recurrent_dropout,
         }
         if config.forget_bias is not None:
@@ -51,6 +68,8 @@ def recurrent_layer(
             "lstm": keras.layers.LSTM,
             "gru": keras.layers.GRU,
             "simple_rnn": keras.layers.SimpleRNN,
+            "layer_norm_lstm": LayerNormLSTM,
+            "layer_norm_gru": LayerNormGRU,
         }
         layer = makers[config.cell](**options)
     # Keras gives every cell the same name; a one-step model holds several of them.
@@ -71,28 +90,93 @@ def state_names(layer: keras.layers.RNN) -> list[str]:
     ]
 
 
+def attention_layer(config: Seq2SeqConfig, name: str, dtype: Any) -> Attention | None:
+    """Makes the attention of a config, or None."""
+    if config.attention is None:
+        return None
+    if isinstance(config.attention, dict):
+        pattern = keras.saving.deserialize_keras_object(config.attention)
+        # As with a cell: its own settings hold, name and dtype are those of the model.
+        options = {"name": name, "dtype": dtype}
+        return type(pattern).from_config({**pattern.get_config(), **options})
+    options = {"name": name, "dtype": dtype}
+    if config.attention != "fixed":
+        options["kernel_initializer"] = initializer(config, "kernel_initializer")
+    units = config.attention_units
+    width = config.decoder.units if units is None else units
+    heads, positions = config.attention_heads, config.attention_positions
+    makers: dict[str, Callable[[], Attention]] = {
+        "dot": lambda: DotAttention(units=units, **options),
+        "scaled_dot": lambda: DotAttention(scaled=True, units=units, **options),
+        "general": lambda: GeneralAttention(**options),
+        "additive": lambda: AdditiveAttention(width, **options),
+        "multi_head_dot": lambda: MultiHeadDotAttention(
+            width, 8 if heads is None else heads, **options
+        ),
+        "location": lambda: LocationAttention(
+            100 if positions is None else positions, **options
+        ),
+        "location_sensitive": lambda: LocationSensitiveAttention(width, **options),
+        "coverage": lambda: CoverageAttention(width, **options),
+        "fixed": lambda: FixedAttention(**options),
+    }
+    return makers[config.attention]()
+
+
 def input_layers(
-    config: Seq2SeqConfig, side: Side, name: str, dtype: Any
+    config: Seq2SeqConfig,
+    side: Side,
+    name: str,
+    dtype: Any,
+    shared: dict[str, keras.layers.Layer] | None = None,
 ) -> list[keras.layers.Layer]:
-    """Makes the layers that turn ids into vectors: one-hot, or embedding, dropout."""
+    """Makes the layers that turn ids into what the recurrent layers read.
+
+    One-hot vectors or an embedding, its dropout, a stabilizer. Layers that both sides
+    have in common are taken from `shared`, by name, where they are in it.
+    """
+    shared = shared or {}
+    layers: list[keras.layers.Layer] = []
     if side.representation == "one_hot":
-        return [OneHot(side.vocab_size, name=f"{name}_one_hot", dtype=dtype)]
-    layers: list[keras.layers.Layer] = [
-        keras.layers.Embedding(
-            side.vocab_size,
-            side.input_dim,
-            embeddings_initializer=initializer(config, "embedding_initializer"),
-            name=f"{name}_embedding",
-            dtype=dtype,
-        )
-    ]
-    if side.embedding_dropout:
+        layers.append(OneHot(side.vocab_size, name=f"{name}_one_hot", dtype=dtype))
+    elif side.representation == "embedding":
+        tied = config.weight_tying
+        own = "shared" if tied in ("source_target", "all") else name
+        projects = tied == "all" or (tied == "target_softmax" and name == "decoder")
+        maker = keras.layers.ReversibleEmbedding if projects else keras.layers.Embedding
         layers.append(
-            keras.layers.Dropout(
-                side.embedding_dropout, name=f"{name}_embedding_dropout", dtype=dtype
+            shared.get(f"{own}_embedding")
+            or maker(
+                side.vocab_size,
+                side.input_dim,
+                embeddings_initializer=initializer(config, "embedding_initializer"),
+                name=f"{own}_embedding",
+                dtype=dtype,
             )
         )
-    return layers
+        if side.embedding_dropout:
+            layers.append(
+                keras.layers.Dropout(
+                    side.embedding_dropout,
+                    name=f"{name}_embedding_dropout",
+                    dtype=dtype,
+                )
+            )
+    return layers + stabilizers(config, name, dtype, shared)
+
+
+def stabilizers(
+    config: Seq2SeqConfig,
+    place: str,
+    dtype: Any,
+    shared: dict[str, keras.layers.Layer],
+) -> list[keras.layers.Layer]:
+    """Makes the stabilizer of a place, or takes the one that all places share."""
+    if config.stabilizer == "none":
+        return []
+    own = "shared" if config.stabilizer == "shared" else place
+    name = f"{own}_stabilizer"
+    return [shared.get(name) or Stabilizer(name=name, dtype=dtype)]
 
 
 class Stack:

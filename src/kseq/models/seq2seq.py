@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras.src.backend.common import global_state  # there is no public way to it
 
 from kseq import metrics as kseq_metrics
+from kseq.checks import check_boolean
 from kseq.config import Seq2SeqConfig
 from kseq.decoding import Hypotheses
 from kseq.distribution import (
@@ -23,11 +24,13 @@ from kseq.files import whole_file
 from kseq.losses import MaskedCrossentropy, token_weights
 from kseq.models import decoder as decoder_module
 from kseq.models import encoder as encoder_module
-from kseq.models.decoder import build_decoder
+from kseq.models.decoder import Decoder
 from kseq.models.encoder import build_encoder
+from kseq.models.feeding import fed_back_logits
 from kseq.models.generation import Generator, check_source
-from kseq.models.inference import Graph, build_inference_models
+from kseq.models.inference import Graph, InferenceModels, build_inference_models
 from kseq.models.recurrent import as_config
+from kseq.schedules import COINS, check_ratio
 
 INPUTS = (encoder_module.INPUT, decoder_module.INPUT)
 
@@ -58,19 +61,21 @@ class Seq2Seq(DistributedTraining):
     ) -> None:
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         encoder = build_encoder(config, dtype=policy)
-        decoder = build_decoder(config, dtype=policy)
+        decoder = Decoder(config, policy, encoder)
         decoder_inputs = keras.Input((None,), dtype="int32", name=decoder_module.INPUT)
         memory, memory_mask = encoder.output["memory"], encoder.output["memory_mask"]
         states = decoder.initial_states(memory, memory_mask, encoder.output["states"])
-        outputs = decoder(decoder_inputs, states, memory, memory_mask)
+        keys = decoder.attention_keys(memory)
+        outputs = decoder(decoder_inputs, states, memory, memory_mask, keys)
         super().__init__(
             inputs={INPUTS[0]: encoder.input, INPUTS[1]: decoder_inputs},
             outputs=outputs["logits"],
             name=name,
         )
         self.config = config
-        self.graph = Graph(encoder.input, memory, memory_mask, states, decoder)
+        self.graph = Graph(encoder.input, memory, memory_mask, states, keys, decoder)
         self.dtype_policy = policy  # `compile` scales the loss of "mixed_float16"
+        self._inference_models: InferenceModels | None = None
         self._generator: Generator | None = None
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -111,9 +116,16 @@ class Seq2Seq(DistributedTraining):
         loss: Any = None,
         metrics: Any = None,
         weighted_metrics: Any = None,
+        teacher_forcing_ratio: Any = 1.0,
+        teacher_forcing_coin: str = "token",
+        free_running_evaluation: bool = False,
         **kwargs: Any,
     ) -> None:
         """Configures the model for training, with defaults that fit sequences.
+
+        With a `teacher_forcing_ratio` below 1 the decoder trains step by step, and
+        reads its own most probable token in the place of the true one at random, to
+        learn to go on from its own mistakes (scheduled sampling; Bengio et al., 2015).
 
         Args:
             optimizer: Name or object of a Keras optimizer. Default `"adam"`.
@@ -122,8 +134,37 @@ class Seq2Seq(DistributedTraining):
                 `"token_accuracy"`, `"sequence_accuracy"`, `"perplexity"`.
             weighted_metrics: Metrics that heed sample weights; the same names. Default,
                 where `metrics` is None too: token accuracy.
+            teacher_forcing_ratio: Probability, in [0, 1], that the decoder reads the
+                true token in training; or a schedule of `kseq.schedules`, a function
+                of the updates made so far. Default 1, teacher forcing, for all target
+                steps at once.
+            teacher_forcing_coin: Below 1, `"token"` (default) draws for each token,
+                `"batch"` once for each step of a whole batch.
+            free_running_evaluation: Feed the decoder its own predictions in `evaluate`
+                and in validation, as many as the target has tokens, instead of the
+                target. Default False.
             **kwargs: The further arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: If the ratio is outside [0, 1] or the coin unknown.
         """
+        if not callable(teacher_forcing_ratio):
+            teacher_forcing_ratio = check_ratio(
+                "teacher_forcing_ratio", teacher_forcing_ratio
+            )
+        if teacher_forcing_coin not in COINS:
+            raise ValueError(
+                f"`teacher_forcing_coin` must be one of {', '.join(map(repr, COINS))}. "
+                f"Received: {teacher_forcing_coin!r}."
+            )
+        check_boolean("free_running_evaluation", free_running_evaluation)
+        self._feeding = {
+            "teacher_forcing_ratio": teacher_forcing_ratio,
+            "teacher_forcing_coin": teacher_forcing_coin,
+            "free_running_evaluation": free_running_evaluation,
+        }
+        if teacher_forcing_ratio != 1 or free_running_evaluation:
+            self._feeding_seed = keras.random.SeedGenerator()
         if metrics is None and weighted_metrics is None:
             weighted_metrics = ["token_accuracy"]
         super().compile(
@@ -133,6 +174,15 @@ class Seq2Seq(DistributedTraining):
             weighted_metrics=_resolved(weighted_metrics),
             **kwargs,
         )
+
+    def get_compile_config(self) -> dict[str, Any]:
+        config = super().get_compile_config()
+        if config:
+            config |= {
+                name: keras.saving.serialize_keras_object(value)
+                for name, value in self._feeding.items()
+            }
+        return config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         # Keras refuses to call an overridden compile() on its own.
@@ -191,7 +241,10 @@ class Seq2Seq(DistributedTraining):
     def train_step(self, data: Any) -> dict[str, Any]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
-            logits = self(x, training=True)
+            ratio = self._feeding["teacher_forcing_ratio"]
+            if callable(ratio):
+                ratio = ratio(self.optimizer.iterations)
+            logits = self._logits(x, ratio, training=True)
             loss = self.compute_loss(x, y, logits, sample_weight, training=True)
             scaled = self.optimizer.scale_loss(loss)
         if self.trainable_variables:  # none are left where all layers are frozen
@@ -201,10 +254,31 @@ class Seq2Seq(DistributedTraining):
 
     def test_step(self, data: Any) -> dict[str, Any]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        logits = self(x, training=False)
+        ratio = 0.0 if self._feeding["free_running_evaluation"] else 1.0
+        logits = self._logits(x, ratio, training=False)
         loss = self.compute_loss(x, y, logits, sample_weight, training=False)
         self._track_loss(loss, y, sample_weight)
         return self._logs(self.compute_metrics(x, y, logits, sample_weight))
+
+    def _logits(self, x: Any, ratio: Any, training: bool) -> Any:
+        """Returns the logits where the decoder reads a part `ratio` of the truth."""
+        if isinstance(ratio, float) and ratio == 1:
+            return self(x, training=training)
+        self._check_inputs(x)
+        return fed_back_logits(
+            self._inference(),
+            self.graph.decoder,
+            x,
+            ratio,
+            self._feeding["teacher_forcing_coin"],
+            self._feeding_seed,
+            training,
+        )
+
+    def _inference(self) -> InferenceModels:
+        if self._inference_models is None:
+            self._inference_models = build_inference_models(self)
+        return self._inference_models
 
     def _track_loss(self, loss: Any, y: Any, sample_weight: Any) -> None:
         """Adds a batch to the loss that `fit` displays, by its number of tokens.
@@ -219,7 +293,11 @@ class Seq2Seq(DistributedTraining):
         )
 
     def generate(
-        self, source: Any, max_length: int | None = None, batch_size: int = 256
+        self,
+        source: Any,
+        max_length: int | None = None,
+        batch_size: int = 256,
+        attention: bool = False,
     ) -> Hypotheses:
         """Decodes sources greedily: ids in, ids out.
 
@@ -233,13 +311,16 @@ class Seq2Seq(DistributedTraining):
             max_length: Longest output in tokens, `</s>` included. Default: for each
                 row 2 * its source length + 10.
             batch_size: Number of rows decoded at once. Default 256.
+            attention: Give the attention weights of every output token too. Default
+                False.
 
         Returns:
             `Hypotheses` with n = 1.
 
         Raises:
             ValueError: If the ids are out of range, or of the wrong rank or dtype, or
-                a row is empty or not padded on the right.
+                a row is empty or not padded on the right; if `attention` is asked of a
+                model without any.
 
         Example:
             >>> from kseq import build_seq2seq
@@ -250,9 +331,13 @@ class Seq2Seq(DistributedTraining):
             (2, 1)
         """
         source = check_source(source, self.config.encoder)
+        if attention and self.config.attention is None:
+            raise ValueError(
+                "`attention` must be False for a model that was built without one."
+            )
         if self._generator is None:
-            self._generator = Generator(build_inference_models(self))
-        return self._generator(source, max_length, batch_size)
+            self._generator = Generator(self._inference())
+        return self._generator(source, max_length, batch_size, attention)
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
         """Saves the model, whole or not at all: a crash leaves an older file as it was.
@@ -275,6 +360,16 @@ class Seq2Seq(DistributedTraining):
             )
         with whole_file(path) as temporary:
             super().save(temporary, overwrite=True, **kwargs)
+
+    def summary(self, *args: Any, expand_nested: bool = True, **kwargs: Any) -> None:
+        """Prints the layers, those within a loop too.
+
+        Args:
+            *args: As `keras.Model.summary`.
+            expand_nested: Show the layers within layers. Default True.
+            **kwargs: As `keras.Model.summary`.
+        """
+        super().summary(*args, expand_nested=expand_nested, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -62,7 +62,8 @@ class Seq2SeqHyperModel(keras_tuner.HyperModel):
             1e-4, "high": 1e-2, "sampling": "log"}` stand for the classes. The names
             are the fields of `Seq2SeqConfig` and the training settings: `batch_size`
             (default 64), `epochs` (10), `optimizer` (`"adam"`), `learning_rate` and
-            `global_clipnorm` (the optimizer's own), `label_smoothing` (0) and
+            `global_clipnorm` (the optimizer's own), `label_smoothing` (0),
+            `teacher_forcing_ratio` (1), `teacher_forcing_coin` (`"token"`) and
             `validation_batch_size` (256). Default: `default_space()`.
         objective: `"val_sequence_accuracy"` (default), `"val_token_accuracy"`,
             `"val_perplexity"`, `"val_loss"`, or a `keras_tuner.Objective` with any
@@ -178,6 +179,8 @@ class Seq2SeqHyperModel(keras_tuner.HyperModel):
                 optimizer=training.new_optimizer(),
                 loss=training.loss(),
                 weighted_metrics=self._new_metrics(),
+                teacher_forcing_ratio=training.teacher_forcing_ratio,
+                teacher_forcing_coin=training.teacher_forcing_coin,
             )
             # A checkpoint holds its state too, which Hyperband goes on from.
             model.optimizer.build(model.trainable_variables)

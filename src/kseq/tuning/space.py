@@ -14,6 +14,7 @@ from keras_tuner.src.engine import conditions
 
 from kseq import config as architecture
 from kseq.losses import MaskedCrossentropy
+from kseq.schedules import COINS, check_ratio
 
 FROM_DATA = ("source_vocab_size", "target_vocab_size")
 
@@ -239,6 +240,8 @@ class Training:
     learning_rate: Any = None
     global_clipnorm: float | None = None
     label_smoothing: float = 0.0
+    teacher_forcing_ratio: Any = 1.0
+    teacher_forcing_coin: str = "token"
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "validation_batch_size", "epochs"):
@@ -251,6 +254,13 @@ class Training:
         clip = self.global_clipnorm
         if clip is not None and not clip > 0:
             raise ValueError(f"`global_clipnorm` must be > 0. Received: {clip!r}.")
+        if not callable(self.teacher_forcing_ratio):
+            check_ratio("teacher_forcing_ratio", self.teacher_forcing_ratio)
+        if self.teacher_forcing_coin not in COINS:
+            raise ValueError(
+                f"`teacher_forcing_coin` must be one of {', '.join(map(repr, COINS))}. "
+                f"Received: {self.teacher_forcing_coin!r}."
+            )
         rate = self.learning_rate
         if isinstance(rate, int | float) and not rate > 0:
             raise ValueError(f"`learning_rate` must be > 0. Received: {rate!r}.")

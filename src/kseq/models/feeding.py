@@ -1,0 +1,81 @@
+"""Training and evaluating with the model's own predictions fed back."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from kseq.models.decoder import Decoder
+from kseq.models.inference import InferenceModels
+
+# Neither is ever an output, nor fed back, as in `kseq.decoding.greedy`.
+_NEVER = (0, 2)
+
+
+def fed_back_logits(
+    inference: InferenceModels,
+    decoder: Decoder,
+    inputs: Any,
+    ratio: Any,
+    coin: str,
+    seed: Any,
+    training: bool,
+) -> Any:
+    """Returns the logits of a decoder that reads its own predictions now and then.
+
+    Each step reads the true token before it, with the probability `ratio`, or else the
+    most probable token of the step before, all in one loop inside the graph. No
+    gradient passes through the choice of a token.
+
+    Args:
+        inference: The encoder and the one-step decoder of the model.
+        decoder: The model's decoder.
+        inputs: Dict of `encoder_inputs` and `decoder_inputs`, as the model takes them.
+        ratio: Scalar in [0, 1]: 1 is teacher forcing, 0 what greedy decoding reads.
+        coin: `"token"`, a draw for each token, or `"batch"`, one for each step of a
+            whole batch.
+        seed: A `keras.random.SeedGenerator`.
+        training: Whether dropout acts.
+
+    Returns:
+        Float32 logits (batch, time, vocab).
+    """
+    source, tokens = (
+        inputs["encoder_inputs"],
+        tf.cast(inputs["decoder_inputs"], "int32"),
+    )
+    encoded = inference.encoder(source, training=training)
+    by_step = tf.transpose(tokens)  # (time, batch)
+    steps, batch = tf.shape(by_step)[0], tf.shape(by_step)[1]
+    shape = tf.stack([steps, batch if coin == "token" else 1])
+    draws = tf.random.stateless_uniform(shape, tf.cast(seed.next(), tf.int32))
+    # The first token, <s>, is given always; after a row's end nothing counts.
+    is_true = (draws < ratio) | (tf.range(steps) == 0)[:, None] | (by_step == 0)
+    vocab_size = decoder.config.target_vocab_size
+    never = tf.reduce_sum(tf.one_hot(_NEVER, vocab_size), axis=0) > 0  # (vocab,)
+
+    def body(time: Any, predicted: Any, states: Any, all_logits: Any) -> Any:
+        token = tf.where(is_true[time], by_step[time], predicted)  # (batch,)
+        outputs = inference.decoder_step(
+            {**encoded, "token": token, "states": states}, training=training
+        )
+        logits = tf.cast(outputs["logits"], tf.float32)  # (batch, vocab)
+        predicted = tf.argmax(
+            tf.where(never, logits.dtype.min, logits), -1, output_type=tf.int32
+        )
+        return time + 1, predicted, outputs["states"], all_logits.write(time, logits)
+
+    # A token is a vector at the decoder's input: its width is that of the masks.
+    input_dim = decoder.config.decoder.input_dim
+    with decoder.core.one_mask_a_sequence(batch, input_dim, training):
+        *_, all_logits = tf.while_loop(
+            lambda time, *_: time < steps,
+            body,
+            (
+                tf.constant(0),
+                by_step[0],
+                encoded["states"],
+                tf.TensorArray(tf.float32, steps, element_shape=[None, vocab_size]),
+            ),
+            maximum_iterations=steps,
+        )
+    return tf.transpose(all_logits.stack(), [1, 0, 2])
