@@ -9,6 +9,12 @@ import numpy as np
 import pytest
 
 from kseq import Seq2SeqConfig
+from kseq.layers import (
+    AdditiveAttention,
+    Attention,
+    DotAttention,
+    LocationSensitiveAttention,
+)
 
 SIZES: dict[str, Any] = {"source_vocab_size": 11, "target_vocab_size": 13}
 FEATURES: dict[str, Any] = {
@@ -21,6 +27,11 @@ FEATURES: dict[str, Any] = {
 @keras.saving.register_keras_serializable(package="test_config")
 class OwnGRU(keras.layers.GRU):
     """A recurrent layer that kseq has never heard of."""
+
+
+@keras.saving.register_keras_serializable(package="test_config")
+class OwnAttention(AdditiveAttention):
+    """An attention that kseq has never heard of."""
 
 
 def config(**settings: Any) -> Seq2SeqConfig:
@@ -130,6 +141,150 @@ VALUE_ERRORS = [
     ({"recurrent_initializer": {"a": 1}}, "`recurrent_initializer` Keras {'a': 1}"),
     ({"cell": {"a": 1}}, "`cell` recurrent units {'a': 1}"),
     ({"cell": {"class_name": "X", "config": {}}}, "`cell` registered 'X'"),
+    ({"cell": "layer_norm"}, "`cell` 'layer_norm_lstm' 'layer_norm_gru' 'layer_norm'"),
+    (
+        {"cell": "layer_norm_gru", "forget_bias": 1.0},
+        "`forget_bias` cell='layer_norm_lstm' 1.0 'layer_norm_gru'",
+    ),
+    ({"input_dropout": 1.0}, "`input_dropout` [0, 1) 1.0"),
+    ({"encoder_input_dropout": -0.1}, "`encoder_input_dropout` [0, 1) -0.1"),
+    ({"decoder_input_dropout": 1.5}, "`decoder_input_dropout` [0, 1) 1.5"),
+    ({"hidden_dropout": math.nan}, "`hidden_dropout` [0, 1) nan"),
+    ({"attention": "bahdanau"}, "`attention` 'additive' 'fixed' None 'bahdanau'"),
+    ({"attention": "none"}, "`attention` 'dot' None kseq.layers.DotAttention() 'none'"),
+    ({"attention": {"a": 1}}, "`attention` kseq.layers.Attention {'a': 1}"),
+    (
+        {"attention": {"class_name": "X", "config": {}}},
+        "`attention` kseq.layers.Attention registered 'X'",
+    ),
+    (
+        {"attention": keras.layers.Dense(1)},
+        "`attention` kseq.layers.Attention 'Dense'",
+    ),
+    ({"attention": "additive", "attention_units": 0}, "`attention_units` >= 1 0"),
+    ({"attention": "multi_head_dot", "attention_heads": 0}, "`attention_heads` >= 1 0"),
+    (
+        {"attention": "location", "attention_positions": 0},
+        "`attention_positions` >= 1 0",
+    ),
+    ({"attention": "dot", "attentional_units": -1}, "`attentional_units` >= 1 -1"),
+    (
+        {"attention_units": 4},
+        "`attention_units` 'dot' 'additive' 'coverage' 4 attention=None",
+    ),
+    ({"attention": "general", "attention_units": 4}, "`attention_units` 4 'general'"),
+    (
+        {"attention": "additive", "attention_heads": 2},
+        "`attention_heads` attention='multi_head_dot' 2 'additive'",
+    ),
+    (
+        {"attention": "dot", "attention_positions": 5},
+        "`attention_positions` attention='location' 5 'dot'",
+    ),
+    (
+        {"attention": AdditiveAttention(4), "attention_units": 4},
+        "`attention_units` layer 4 AdditiveAttention",
+    ),
+    ({"attentional_units": 4}, "`attentional_units` attention 4 attention=None"),
+    ({"input_feeding": True}, "`input_feeding` attention True attention=None"),
+    ({"context_gate": True}, "`context_gate` attention True attention=None"),
+    (
+        {"attention_in_upper_layers": True, "layers": 2},
+        "`attention_in_upper_layers` attention True attention=None",
+    ),
+    (
+        {"attention_previous_word": True},
+        "`attention_previous_word` attention True attention=None",
+    ),
+    (
+        {"attention": "general", "attention_in_upper_layers": True},
+        "`attention_in_upper_layers` `decoder_layers` >= 2 1",
+    ),
+    (
+        {"attention": "multi_head_dot", "attention_units": 12},
+        "`attention_units` multiple `attention_heads` 12 8",
+    ),
+    (
+        {"attention": "multi_head_dot", "units": 12, "attention_heads": 5},
+        "`attention_units` multiple `attention_heads` 12 5",
+    ),
+    ({"weight_tying": "target"}, "`weight_tying` 'none' 'target_softmax' 'target'"),
+    ({"stabilizer": "both"}, "`stabilizer` 'none' 'shared' 'separate' 'both'"),
+]
+# Messages about several fields together begin with the one that asks for the rest.
+REFUSED_TOGETHER = [
+    (
+        {"attention": "dot", "encoder_units": 6, "decoder_units": 4},
+        "attention='dot' 4 6 `attention_units` 'general'",
+    ),
+    (
+        {
+            "attention": "scaled_dot",
+            "units": 6,
+            "embedding_dim": 3,
+            "attention_previous_word": True,
+        },
+        "attention='scaled_dot' 9 6 `attention_units` 'general'",
+    ),
+    (
+        {"weight_tying": "target_softmax", "units": 6, "embedding_dim": 4},
+        "weight_tying='target_softmax' `target_embedding_dim` 6 4",
+    ),
+    (
+        {
+            "weight_tying": "target_softmax",
+            "units": 6,
+            "embedding_dim": 6,
+            "attention": "dot",
+            "attentional_units": 5,
+        },
+        "weight_tying='target_softmax' `target_embedding_dim` 5 6",
+    ),
+    (
+        {"weight_tying": "target_softmax", "target_representation": "one_hot"},
+        "weight_tying='target_softmax' `target_representation` 'embedding' 'one_hot'",
+    ),
+    (
+        {"weight_tying": "source_target"},
+        "weight_tying='source_target' `source_vocab_size` 13 11",
+    ),
+    (
+        {
+            "weight_tying": "source_target",
+            "source_vocab_size": 13,
+            "source_embedding_dim": 4,
+            "target_embedding_dim": 6,
+        },
+        "weight_tying='source_target' `source_embedding_dim` 6 4",
+    ),
+    (
+        {
+            "weight_tying": "source_target",
+            "source_vocab_size": 13,
+            "source_representation": "one_hot",
+            "target_representation": "embedding",
+        },
+        "weight_tying='source_target' `source_representation` 'embedding' 'one_hot'",
+    ),
+    (
+        {
+            "weight_tying": "all",
+            "source_vocab_size": None,
+            "source_representation": "features",
+            "source_feature_dim": 3,
+        },
+        "weight_tying='all' `source_representation` 'embedding' 'features'",
+    ),
+    (
+        {
+            "weight_tying": "all",
+            "source_vocab_size": 13,
+            "units": 6,
+            "embedding_dim": 4,
+        },
+        "weight_tying='all' `target_embedding_dim` 6 4",
+    ),
+    ({"weight_tying": "all"}, "weight_tying='all' `source_vocab_size` 13 11"),
 ]
 
 TYPE_ERRORS = [
@@ -149,6 +304,16 @@ TYPE_ERRORS = [
     ({"cell": 3}, "`cell` keras.layers.GRU(1) 3"),
     ({"kernel_initializer": 0.1}, "`kernel_initializer` Keras 0.1"),
     ({"kernel_initializer": keras.initializers.Zeros}, "`kernel_initializer` Zeros"),
+    ({"input_dropout": "a lot"}, "`input_dropout` number 'a lot'"),
+    ({"hidden_dropout": None}, "`hidden_dropout` number None"),
+    ({"attention": 3}, "`attention` name Keras 3"),
+    ({"attention": False}, "`attention` name Keras False"),
+    ({"attention": DotAttention}, "`attention` name Keras DotAttention"),
+    ({"attention": "additive", "attention_units": 4.0}, "`attention_units` integer 4"),
+    ({"attention": "dot", "input_feeding": 1}, "`input_feeding` True or False 1"),
+    ({"attention": "dot", "context_gate": None}, "`context_gate` True or False None"),
+    ({"weight_tying": None}, "`weight_tying` string None"),
+    ({"stabilizer": True}, "`stabilizer` string True"),
 ]
 
 
@@ -168,6 +333,81 @@ def test_a_wrong_type_is_refused_by_name(settings: dict[str, Any], parts: str) -
     with pytest.raises(TypeError, match=r"^`") as error:
         config(**settings)
     assert [part for part in parts.split() if part not in str(error.value)] == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"), REFUSED_TOGETHER, ids=names(REFUSED_TOGETHER)
+)
+def test_values_that_do_not_go_together_are_refused_by_name(
+    settings: dict[str, Any], parts: str
+) -> None:
+    with pytest.raises(ValueError, match=r"^(attention|weight_tying)=") as error:
+        config(**settings)
+    assert [part for part in parts.split() if part not in str(error.value)] == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cell": "layer_norm_lstm", "forget_bias": 0.0},
+        {"cell": "layer_norm_gru", "recurrent_dropout": 0.1, "input_dropout": 0.1},
+        {"hidden_dropout": 0.5},
+        {"attention": "dot"},
+        {"attention": "dot", "encoder_units": 6, "attention_units": 4},
+        {"attention": "general", "encoder_units": 6, "decoder_units": 4},
+        {"attention": "scaled_dot", "attention_units": 4},
+        {"attention": "additive", "attention_units": 4, "input_feeding": True},
+        {"attention": "multi_head_dot", "attention_units": 10, "attention_heads": 5},
+        {"attention": "location", "attention_positions": 1},
+        {"attention": "location_sensitive", "attention_units": 4},
+        {"attention": "coverage", "context_gate": True},
+        {"attention": "fixed", "attentional_units": 3},
+        {
+            "attention": "dot",
+            "layers": 2,
+            "attention_in_upper_layers": True,
+            "attention_previous_word": True,
+            "attention_units": 4,
+        },
+        # The query is as wide as the memory only with the word in it.
+        {
+            "attention": "dot",
+            "encoder_units": 12,
+            "decoder_units": 8,
+            "embedding_dim": 4,
+            "attention_previous_word": True,
+        },
+        {"attention": DotAttention(units=4), "input_feeding": True},
+        {"attention": OwnAttention(4)},
+        {"weight_tying": "target_softmax"},
+        # What is tied is as wide as the last hidden layer, not as the decoder.
+        {
+            "weight_tying": "target_softmax",
+            "attention": "dot",
+            "units": 8,
+            "attentional_units": 5,
+            "target_embedding_dim": 5,
+        },
+        {
+            "weight_tying": "target_softmax",
+            "source_representation": "one_hot",
+            "target_representation": "embedding",
+        },
+        {"weight_tying": "source_target", "source_vocab_size": 13, "embedding_dim": 4},
+        {"weight_tying": "all", "source_vocab_size": 13},
+        {"stabilizer": "shared"},
+        {"stabilizer": "separate", "source_representation": "one_hot"},
+    ],
+    ids=lambda settings: "-".join(settings),
+)
+def test_settings_that_go_together_are_taken_and_kept_by_json(
+    settings: dict[str, Any],
+) -> None:
+    made = config(**settings)
+    assert Seq2SeqConfig.from_json(made.to_json()) == made
+    for name, value in settings.items():
+        if not isinstance(value, Attention):
+            assert getattr(made, name) == value
 
 
 @pytest.mark.parametrize("setting", ["go_backwards", "stateful", "unroll"])
@@ -196,6 +436,9 @@ def test_a_cell_without_units_is_refused(layer: keras.layers.Layer) -> None:
         ("recurrent_dropout", 0.1),
         ("encoder_recurrent_dropout", 0.1),
         ("decoder_recurrent_dropout", 0.1),
+        ("input_dropout", 0.1),
+        ("encoder_input_dropout", 0.1),
+        ("decoder_input_dropout", 0.1),
     ],
 )
 def test_settings_of_a_layer_given_as_cell_belong_on_it(
@@ -212,6 +455,7 @@ def test_a_shared_setting_holds_for_both_sides() -> None:
         dropout=0.1,
         recurrent_dropout=0.2,
         embedding_dropout=0.3,
+        input_dropout=0.4,
         embedding_dim=5,
     )
     for side in (made.encoder, made.decoder):
@@ -219,6 +463,7 @@ def test_a_shared_setting_holds_for_both_sides() -> None:
         assert side.dropout == 0.1
         assert side.recurrent_dropout == 0.2
         assert side.embedding_dropout == 0.3
+        assert side.input_dropout == 0.4
     assert made.encoder.vocab_size == 11
     assert made.decoder.vocab_size == 13
 
@@ -249,6 +494,12 @@ def test_a_sides_own_size_goes_before_the_shared_one(
             "encoder_recurrent_dropout",
             "decoder_recurrent_dropout",
             "recurrent_dropout",
+        ),
+        (
+            "input_dropout",
+            "encoder_input_dropout",
+            "decoder_input_dropout",
+            "input_dropout",
         ),
         (
             "embedding_dropout",
@@ -326,6 +577,17 @@ def test_json_keeps_every_field() -> None:
         decoder_dropout=0.3,
         encoder_recurrent_dropout=0.4,
         decoder_recurrent_dropout=0.5,
+        encoder_input_dropout=0.1,
+        decoder_input_dropout=0.2,
+        hidden_dropout=0.3,
+        attention="location",
+        attention_positions=7,
+        attentional_units=4,
+        input_feeding=True,
+        context_gate=True,
+        attention_in_upper_layers=True,
+        attention_previous_word=True,
+        stabilizer="separate",
         decoder_init="mean",
         decoder_init_projection="dense",
         decoder_init_layers="first",
@@ -351,6 +613,42 @@ def test_json_keeps_keras_objects(cell: keras.layers.Layer) -> None:
     assert again == made
     assert again.cell["config"]["units"] == 1
     assert again.kernel_initializer["config"]["stddev"] == 0.3
+
+
+@pytest.mark.parametrize(
+    "attention",
+    [
+        LocationSensitiveAttention(5, filters=3, kernel_size=2, cumulative=True),
+        OwnAttention(5, kernel_initializer=keras.initializers.Constant(0.5)),
+    ],
+    ids=["location", "own"],
+)
+def test_json_keeps_an_attention_with_its_own_settings(
+    attention: Attention,
+) -> None:
+    made = config(attention=attention)
+    again = Seq2SeqConfig.from_json(made.to_json())
+    assert again == made
+    layer = keras.saving.deserialize_keras_object(again.attention)
+    assert type(layer) is type(attention)
+    assert layer.get_config() == attention.get_config()
+    assert config(attention=made.attention) == made  # a config stands for its object
+
+
+def test_the_last_hidden_layer_is_as_wide_as_the_decoder_unless_told() -> None:
+    assert config(units=8).hidden_units == 8
+    assert config(units=8, decoder_units=6).hidden_units == 6
+    assert config(units=8, attention="dot", attentional_units=5).hidden_units == 5
+
+
+def test_replace_takes_an_attention_away_and_another_in_its_place() -> None:
+    made = config(attention=DotAttention(units=4), units=8)
+    other = made.replace(attention="additive", attention_units=4)
+    assert (other.attention, other.attention_units, other.units) == ("additive", 4, 8)
+    assert made.replace(attention=None).attention is None
+    assert made.replace(units=16).attention == made.attention
+    with pytest.raises(ValueError, match=r"`attention_units`.*4 with attention=None"):
+        other.replace(attention=None)
 
 
 def test_an_unknown_field_is_refused_with_the_nearest_known_one() -> None:

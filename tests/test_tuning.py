@@ -23,6 +23,7 @@ import pytest
 import kseq.config
 from kseq import Seq2Seq, Seq2SeqConfig, Translator
 from kseq.data import AdditionTask, Examples
+from kseq.schedules import LinearDecay
 from kseq.tuning import (
     Boolean,
     Choice,
@@ -124,6 +125,41 @@ def test_training_settings_reach_the_model_and_its_training(data: Any) -> None:
     assert model.config.units == 4
 
 
+def test_attention_and_teacher_forcing_can_be_tuned(data: Any) -> None:
+    falling = LinearDecay(100)
+    space = {
+        "attention": [None, "dot", "additive"],
+        "input_feeding": Boolean(when={"attention": ["dot", "additive"]}),
+        "teacher_forcing_ratio": Choice({"all": 1.0, "falling": falling}),
+        "teacher_forcing_coin": ["token", "batch"],
+        "units": 4,
+    }
+    hypermodel = Seq2SeqHyperModel(data, space)
+    first = hypermodel.build(hyperparameters(hypermodel))
+    assert (first.config.attention, first.config.input_feeding) == (None, False)
+    assert first.get_compile_config()["teacher_forcing_ratio"] == 1.0
+    hp = hyperparameters(
+        hypermodel,
+        attention="dot",
+        input_feeding=True,
+        teacher_forcing_ratio="falling",
+        teacher_forcing_coin="batch",
+    )
+    model = hypermodel.build(hp)
+    assert (model.config.attention, model.config.input_feeding) == ("dot", True)
+    compiled = model.get_compile_config()
+    assert compiled["teacher_forcing_coin"] == "batch"
+    ratio = keras.saving.deserialize_keras_object(compiled["teacher_forcing_ratio"])
+    assert isinstance(ratio, LinearDecay)
+    assert ratio.steps == 100
+
+
+def test_a_ratio_may_be_a_range(data: Any) -> None:
+    hypermodel = Seq2SeqHyperModel(data, {"teacher_forcing_ratio": Float(0.25, 0.75)})
+    model = hypermodel.build(hyperparameters(hypermodel, teacher_forcing_ratio=0.5))
+    assert model.get_compile_config()["teacher_forcing_ratio"] == 0.5
+
+
 def test_each_trial_gets_an_optimizer_of_its_own_from_a_pattern(data: Any) -> None:
     pattern = keras.optimizers.Adam(0.01, clipnorm=3.0)
     hypermodel = Seq2SeqHyperModel(data, {"units": [4]}, optimizer=pattern)
@@ -219,6 +255,21 @@ def test_the_default_space_makes_way_for_settings(data: Any) -> None:
         ({"units": [4]}, {"batch_size": 0}, "`batch_size` must be an integer >= 1"),
         ({"units": [4]}, {"optimizer": "adm"}, "`optimizer` must be .*'adm'"),
         ({"units": [4]}, {"label_smoothing": 1.5}, "`label_smoothing` .*1.5"),
+        (
+            {"units": [4]},
+            {"teacher_forcing_ratio": 1.5},
+            "`teacher_forcing_ratio` .*1.5",
+        ),
+        (
+            {"units": [4]},
+            {"teacher_forcing_coin": "row"},
+            "`teacher_forcing_coin` .*'batch'.*'row'",
+        ),
+        (
+            {"units": [4]},
+            {"teacher_forcing": 0.5},
+            "Unknown setting `teacher_forcing`",
+        ),
         (
             {"dropout": Choice([0.1], when={"layer": 2}), "layers": [1, 2]},
             {},

@@ -208,3 +208,80 @@ def test_one_graph_serves_every_size() -> None:
         found = search(machine.states(rows), tf.fill([size], 6))
         assert text(found["tokens"][0].numpy()).rstrip("_") == by_hand(machine, 0, 6)[0]
     assert len(traces) == 1
+
+
+# Attention.
+
+
+def looking(outputs: list[str], length: int) -> Any:
+    """As `say`, with weights that tell row and time: 10 * row + time, everywhere."""
+    step = say(outputs)
+
+    def look(token: Any, time: Any) -> tuple[Any, ...]:
+        rows = tf.range(tf.shape(time)[0])
+        weights = tf.cast(10 * rows + time + 1, tf.float32)
+        return *step(token, time), tf.tile(weights[:, None], [1, length])
+
+    return look
+
+
+def test_the_attention_of_each_token_is_kept_and_zero_after_the_end() -> None:
+    step = looking(["ab.d", "d...", "abcd"], length=3)
+    found = greedy(step, tf.zeros(3, "int32"), [9, 9, 3], attention_length=3)
+    assert [text(row) for row in found["tokens"].numpy()] == ["ab.", "d._", "abc"]
+    expected = np.array([[1, 2, 3], [11, 12, 0], [21, 22, 23]], "float32")
+    assert found["attention"].shape == (3, 3, 3)
+    np.testing.assert_array_equal(found["attention"], expected[..., None] + [0, 0, 0])
+    assert found["attention"].dtype == tf.float32
+
+
+def test_attention_is_not_given_unless_asked_for() -> None:
+    found = greedy(say(["a."]), tf.zeros(1, "int32"), [9])
+    assert set(found) == {"tokens", "lengths", "scores", "truncated"}
+
+
+def test_asking_for_attention_changes_no_token() -> None:
+    machine = Machine(3, seed=1)
+
+    def look(token: Any, states: Any) -> tuple[Any, ...]:
+        return *machine(token, states), tf.ones((3, 2), "float16")
+
+    plain = greedy(machine, machine.states([0, 1, 2]), [9, 4, 7])
+    found = greedy(look, machine.states([0, 1, 2]), [9, 4, 7], attention_length=2)
+    for key, value in plain.items():
+        np.testing.assert_array_equal(found[key], value)
+    sums = found["attention"].numpy().sum(axis=(1, 2))
+    np.testing.assert_array_equal(sums, 2 * found["lengths"].numpy())
+
+
+@pytest.mark.parametrize("max_lengths", [[], [0, 0]])
+def test_nothing_to_decode_has_no_attention(max_lengths: list[int]) -> None:
+    size = len(max_lengths)
+    step = looking(["a"] * max(size, 1), length=4)
+    found = greedy(step, tf.zeros(size, "int32"), max_lengths, attention_length=4)
+    assert found["attention"].shape == (size, 0, 4)
+
+
+def test_one_graph_serves_sources_of_every_length() -> None:
+    traces = []
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], "float32")])
+    def search(weights: Any) -> Any:
+        traces.append(1)
+
+        def look(token: Any, time: Any) -> tuple[Any, ...]:
+            return tf.one_hot(time + 3, 8) * -9.0, time + 1, weights
+
+        rows, length = tf.shape(weights)[0], tf.shape(weights)[1]
+        return greedy(
+            look,
+            tf.zeros([rows], "int32"),
+            tf.fill([rows], 2),
+            attention_length=length,
+        )["attention"]
+
+    for shape in ((2, 3), (1, 5)):
+        weights = np.random.default_rng(0).random(shape).astype("float32")
+        expected = np.stack([weights, weights], axis=1)
+        np.testing.assert_array_equal(search(weights), expected)
+    assert len(traces) == 1

@@ -27,11 +27,17 @@ TRAIN = """
               validation_data=valid.dataset(30, shuffle=False))
     model.fit(train.pydataset(32, seed=2), epochs=1, verbose=0)
     model.fit(task.stream(16, seed=3), steps_per_epoch=4, verbose=0)
+    looking = build_seq2seq(
+        source_vocab_size=len(task.vocab), target_vocab_size=len(task.vocab),
+        units=8, embedding_dim=5, attention="location_sensitive", input_feeding=True,
+        hidden_dropout=0.2, input_dropout=0.2, recurrent_dropout=0.2)
+    looking.compile(teacher_forcing_ratio=0.5)
+    looking.fit(train.dataset(32, seed=2), epochs=1, verbose=0)
     words = [f"word{k % 7} other{k % 11}" for k in range(50)]
     pairs = from_pairs(words, words)
     found = model.generate(valid.source)
-    parts = [*model.get_weights(), found.tokens, found.scores, pairs.source,
-             CopyTask().sample(50, seed=4).target]
+    parts = [*model.get_weights(), *looking.get_weights(), found.tokens, found.scores,
+             pairs.source, CopyTask().sample(50, seed=4).target]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(np.ascontiguousarray(part).tobytes())

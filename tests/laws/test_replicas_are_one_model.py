@@ -78,6 +78,16 @@ RUNS: dict[str, dict[str, Any]] = {
         "model": {"cell": "simple_rnn", "decoder_units": 6},
         "optimizer": {"clipvalue": 0.003},
     },
+    "input_feeding": {
+        "model": {
+            "attention": "coverage",
+            "input_feeding": True,
+            "weight_tying": "source_target",
+            "embedding_dim": 8,
+            "stabilizer": "shared",
+        },
+        "optimizer": {"global_clipnorm": 0.05},
+    },
     "accumulation": {
         "model": {"decoder_init": "mean"},
         "optimizer": {"gradient_accumulation_steps": 2, "global_clipnorm": 0.05},

@@ -160,7 +160,9 @@ class Attention(keras.layers.Layer):
         if mask is None:
             mask = ops.ones(ops.shape(memory)[:2], dtype="bool")
         if keys is None:
-            keys = memory if self.memory_layer is None else self.memory_layer(memory)
+            keys = memory
+            if self.memory_layer is not None:
+                keys = flat(self.memory_layer, memory)
         keys = ops.cast(keys, self.compute_dtype)
         query = self.project_query(query)
         if not self.looks_back:
@@ -276,6 +278,24 @@ def masked_softmax(scores: Any, mask: Any) -> Any:
     return ops.where(mask, tf.nn.softmax(scores, axis=-1), 0.0)
 
 
+def flat(layer: keras.layers.Dense, x: Any) -> Any:
+    """Applies a dense layer to a tensor of any rank as to one of rank 2.
+
+    Keras takes another way for ranks above 2, whose gradient XLA cannot compile inside
+    of a loop.
+
+    Args:
+        layer: A dense layer.
+        x: Float (..., dim).
+
+    Returns:
+        Float (..., units).
+    """
+    shape = tf.concat([tf.shape(x)[:-1], [layer.units]], axis=0)
+    y = tf.reshape(layer(tf.reshape(x, [-1, x.shape[-1]])), shape)
+    return tf.ensure_shape(y, [*x.shape[:-1], layer.units])
+
+
 class _WithKernels(Attention):
     """An attention with kernels, and one initializer for all of them."""
 
@@ -320,7 +340,7 @@ class _Projected(_WithKernels):
         self.query_layer.build((None, None, query_dim))
 
     def project_query(self, query: Any) -> Any:
-        return self.query_layer(query)  # (batch, time, units)
+        return flat(self.query_layer, query)  # (batch, time, units)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "units": self.units}
@@ -378,7 +398,7 @@ class DotAttention(_WithKernels):
             )
 
     def project_query(self, query: Any) -> Any:
-        return query if self.query_layer is None else self.query_layer(query)
+        return query if self.query_layer is None else flat(self.query_layer, query)
 
     def score(self, query: Any, memory: Any, mask: Any, keys: Any, state: Any) -> Any:
         if self.scaled:
@@ -415,7 +435,7 @@ class GeneralAttention(_WithKernels):
         self.query_layer.build((None, None, query_dim))
 
     def project_query(self, query: Any) -> Any:
-        return self.query_layer(query)  # (batch, time, memory_dim)
+        return flat(self.query_layer, query)  # (batch, time, memory_dim)
 
     def score(self, query: Any, memory: Any, mask: Any, keys: Any, state: Any) -> Any:
         return ops.matmul(query, ops.transpose(memory, (0, 2, 1)))
@@ -454,7 +474,7 @@ class AdditiveAttention(_Projected):
         hidden = query[:, :, None] + keys[:, None]  # (batch, time, source, units)
         if state is not None:
             hidden = hidden + self._features(state)[:, None]
-        return ops.squeeze(self.score_layer(ops.tanh(hidden)), -1)
+        return ops.squeeze(flat(self.score_layer, ops.tanh(hidden)), -1)
 
     def _features(self, state: Any) -> Any:
         """Returns what the state adds, (batch, source_length, units)."""
@@ -530,7 +550,7 @@ class LocationSensitiveAttention(AdditiveAttention):
         windows = tf.gather(padded, places, axis=1)  # (batch, source, kernel_size)
         windows = ops.cast(windows, self.compute_dtype)
         kernel = ops.cast(self.convolution_kernel, self.compute_dtype)
-        return self.location_layer(ops.matmul(windows, kernel))
+        return flat(self.location_layer, ops.matmul(windows, kernel))
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -575,7 +595,7 @@ class CoverageAttention(AdditiveAttention):
         return state + weights
 
     def _features(self, state: Any) -> Any:
-        return self.coverage_layer(state[..., None])
+        return flat(self.coverage_layer, state[..., None])
 
 
 @keras.saving.register_keras_serializable(package="kseq")
@@ -631,7 +651,8 @@ class MultiHeadDotAttention(_Projected):
         heads = ops.matmul(weights, values)  # (batch, heads, time, units / heads)
         heads = ops.transpose(heads, (0, 2, 1, 3))
         shape = ops.shape(heads)
-        return self.output_layer(ops.reshape(heads, (*shape[:2], self.units)))
+        joined = ops.reshape(heads, (*shape[:2], self.units))
+        return flat(self.output_layer, joined)
 
     def context_dim(self, memory_dim: int) -> int:
         return self.units
@@ -684,7 +705,7 @@ class LocationAttention(_WithKernels):
         self.query_layer.build((None, None, query_dim))
 
     def project_query(self, query: Any) -> Any:
-        return self.query_layer(query)  # (batch, time, positions)
+        return flat(self.query_layer, query)  # (batch, time, positions)
 
     def score(self, query: Any, memory: Any, mask: Any, keys: Any, state: Any) -> Any:
         length = ops.shape(memory)[1]

@@ -218,6 +218,9 @@ class DecoderCore:
         """
         cells = [layer.cell for layer in self.recurrent]
         cells = [cell for cell in cells if hasattr(cell, "reset_dropout_mask")]
+        for cell in cells:  # Keras's SimpleRNNCell draws while a graph is built, too
+            cell.reset_dropout_mask()
+            cell.reset_recurrent_dropout_mask()
         dtype = self.recurrent[0].compute_dtype
         widths = self.input_widths(input_dim)
         for layer, width in zip(self.recurrent, widths, strict=True):

@@ -57,7 +57,7 @@ class Decoder:
         self._dtype = dtype
         shared = {} if encoder is None else {each.name: each for each in encoder.layers}
         # A row without a target has no part in the loss: one may fill up a batch.
-        self._ids = TokenIds(
+        self.ids = TokenIds(
             side.vocab_size,
             INPUT,
             padded_right=True,
@@ -198,7 +198,7 @@ class Decoder:
             `states`, the states after the last token; and where there is attention
             `attention`, its weights (batch, [time,] source_length).
         """
-        x = self._ids(tokens)
+        x = self.ids(tokens)
         for layer in self._inputs:
             x = layer(x)  # (batch, [time,] input_dim)
         run = self.core

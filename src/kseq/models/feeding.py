@@ -39,10 +39,9 @@ def fed_back_logits(
     Returns:
         Float32 logits (batch, time, vocab).
     """
-    source, tokens = (
-        inputs["encoder_inputs"],
-        tf.cast(inputs["decoder_inputs"], "int32"),
-    )
+    source = inputs["encoder_inputs"]
+    # The step checks the tokens it reads, but not how a row is padded.
+    tokens = decoder.ids(inputs["decoder_inputs"])
     encoded = inference.encoder(source, training=training)
     by_step = tf.transpose(tokens)  # (time, batch)
     steps, batch = tf.shape(by_step)[0], tf.shape(by_step)[1]
