@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from kseq import Seq2Seq, Translator, build_seq2seq, load_model
+from kseq import Ensemble, Seq2Seq, Translator, build_seq2seq, load_model
 from kseq.data import Vocabulary
+from kseq.decoding import BeamSearch, LengthRatio
 
 LETTERS = Vocabulary(list("abcdefg"), tokenizer="characters")
 WORDS = Vocabulary([f"w{i}" for i in range(9)])
@@ -241,3 +242,89 @@ def test_a_features_source_has_no_text() -> None:
     )
     with pytest.raises(ValueError, match=r"`model` .*features.*model\.generate"):
         Translator(model, LETTERS, WORDS)
+
+
+def test_a_search_may_be_chosen(translator: Translator) -> None:
+    best = translator.translate(TEXTS, BeamSearch(width=4), max_length=5)
+    found = translator.n_best(TEXTS, BeamSearch(width=4, n=3), max_length=5)
+    assert [each[0].text if each else "" for each in found] == best
+    assert [len(each) for each in found] == [3, 0, 3, 3, 3, 3]
+    ids = LETTERS.encode([text for text in TEXTS if text])
+    expected = translator.model.generate(ids, BeamSearch(width=4, n=3), max_length=5)
+    outputs = [each for each in found if each]
+    for row, translations in enumerate(outputs):
+        for k, translation in enumerate(translations):
+            length = expected.lengths[row, k]
+            assert translation.score == pytest.approx(expected.scores[row, k], abs=1e-5)
+            assert translation.truncated == expected.truncated[row, k]
+            assert len(translation.log_probs) == length
+            assert sum(translation.log_probs) == pytest.approx(translation.score)
+            assert len(translation.tokens) == length - (not translation.truncated)
+            assert " ".join(translation.tokens) == translation.text
+
+
+def test_missing_outputs_are_left_out(translator: Translator) -> None:
+    (found,) = translator.n_best(["ab"], BeamSearch(width=20, n=20), max_length=1)
+    # <unk>, </s> and nine words
+    assert len(found) == 11
+    assert len({translation.text for translation in found}) == 11
+
+
+def test_outputs_are_scored_as_they_were_found(translator: Translator) -> None:
+    texts = ["ab", "gfedcba", "a"]
+    found = translator.n_best(texts, BeamSearch(width=9, n=9), max_length=4)
+    whole = [
+        (text, translation)
+        for text, translations in zip(texts, found, strict=True)
+        for translation in translations
+        if not translation.truncated and "<unk>" not in translation.tokens
+    ]
+    assert whole
+    scores = translator.score(
+        [text for text, _ in whole], [translation.text for _, translation in whole]
+    )
+    assert scores == pytest.approx([each.score for _, each in whole], abs=1e-4)
+    with pytest.raises(ValueError, match=r"each of the 2 texts.*Received: 1"):
+        translator.score(["a", "b"], ["w1"])
+
+
+def test_outputs_go_on_from_prefixes(translator: Translator) -> None:
+    prefixes = ["w1 w2", "w3", "", "w4", "w5 w6", "w0"]
+    found = translator.translate(TEXTS, "beam", prefixes=prefixes, max_length=6)
+    for text, prefix, output in zip(TEXTS, prefixes, found, strict=True):
+        assert output.startswith(prefix) if text else output == ""
+    with pytest.raises(ValueError, match="nothere"):
+        translator.translate(["a"], prefixes=["nothere"])
+    with pytest.raises(ValueError, match=r"each of the 2 texts.*Received: 1"):
+        translator.translate(["a", "b"], prefixes=["w1"])
+
+
+def test_a_length_ratio_is_kept_and_can_be_overruled(tmp_path: Path) -> None:
+    model = make()
+    bias = np.zeros(len(WORDS))
+    bias[3] = -99  # never `</s>`
+    model.get_layer("decoder_output").bias.assign(bias)
+    translator = Translator(model, LETTERS, WORDS, LengthRatio(1.5, 0.25))
+    translator.save(tmp_path / "run")
+    again = Translator.load(tmp_path / "run")
+    assert again.length_ratio == LengthRatio(1.5, 0.25)
+    for each in (translator, again):
+        lengths = [len(t.split()) for t in each.translate(["a", "", "abcd"])]
+        assert lengths == [4, 0, 10]
+        limits = [2, 7, 3]
+        texts = each.translate(["a", "", "abcd"], max_length=limits)
+        assert [len(t.split()) for t in texts] == [2, 0, 3]
+    with pytest.raises(TypeError, match=r"`length_ratio`.*1\.5"):
+        Translator(model, LETTERS, WORDS, 1.5)  # type: ignore[arg-type]
+
+
+def test_an_ensemble_translates_but_is_not_saved(
+    translator: Translator, tmp_path: Path
+) -> None:
+    ensemble = Ensemble([make(), make(units=6, cell="gru")])
+    both = Translator(ensemble, LETTERS, WORDS)
+    found = both.n_best(TEXTS, "beam", max_length=4)
+    assert [len(each) for each in found] == [1, 0, 1, 1, 1, 1]
+    with pytest.raises(TypeError, match="save a translator for each"):
+        both.save(tmp_path / "both")
+    assert not (tmp_path / "both").exists()

@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getattr__
     from kseq.config import Seq2SeqConfig as Seq2SeqConfig
+    from kseq.models import Ensemble as Ensemble
     from kseq.models import Seq2Seq as Seq2Seq
     from kseq.models import build_decoder as build_decoder
     from kseq.models import build_encoder as build_encoder
     from kseq.models import build_inference_models as build_inference_models
     from kseq.models import build_seq2seq as build_seq2seq
+    from kseq.models import score as score
     from kseq.presets import preset as preset
     from kseq.translator import Translator as Translator
     from kseq.translator import load_model as load_model
 
 _HOME = {
+    "Ensemble": "kseq.models",
     "Seq2Seq": "kseq.models",
     "Seq2SeqConfig": "kseq.config",
     "Translator": "kseq.translator",
@@ -30,6 +33,7 @@ _HOME = {
     "build_seq2seq": "kseq.models",
     "load_model": "kseq.translator",
     "preset": "kseq.presets",
+    "score": "kseq.models",
 }
 _ROOMS = (
     "config",

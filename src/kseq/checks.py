@@ -1,5 +1,7 @@
 """Checks of arguments that several modules share."""
 
+import math
+import numbers
 import operator
 from collections.abc import Iterable
 from typing import Any
@@ -32,6 +34,29 @@ def check_integer(name: str, value: Any, minimum: int) -> int:
         ) from None
     if number < minimum:
         raise ValueError(f"{wanted} Received: {number}.")
+    return number
+
+
+def check_number(name: str, value: Any) -> float:
+    """Returns `value` as a float, or raises an error that names the argument.
+
+    Args:
+        name: str, the argument's name in the caller's signature.
+        value: anything; finite numbers of 0 or more pass, booleans do not.
+
+    Returns:
+        The value as a Python float.
+
+    Raises:
+        TypeError: if `value` is not a number.
+        ValueError: if `value` is negative or not finite.
+    """
+    wanted = f"`{name}` must be a finite number of 0 or more."
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{wanted} Received: {value!r}.")
+    number = float(value)
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{wanted} Received: {value}.")
     return number
 
 

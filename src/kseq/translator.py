@@ -1,5 +1,6 @@
 """Text in, text out: a model with its vocabularies, saved and loaded as one folder."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -7,10 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from kseq.data import Vocabulary
+from kseq.decoding import Hypotheses, LengthRatio
 from kseq.files import whole_folder
-from kseq.models import Seq2Seq
+from kseq.models import Ensemble, Seq2Seq, score
 
 FORMAT_VERSION = 1
 _CONFIG = "config.json"
@@ -19,13 +22,35 @@ _SOURCE_VOCAB = "vocab.source.json"
 _TARGET_VOCAB = "vocab.target.json"
 
 
+@dataclasses.dataclass(frozen=True)
+class Translation:
+    """One output for a text.
+
+    Attributes:
+        text: The output.
+        score: Sum of the log-probabilities of its tokens, `</s>` included, in nats.
+        tokens: Its tokens, without `</s>`.
+        log_probs: Log-probabilities of the tokens and, unless it was cut, of `</s>`.
+        truncated: Whether it was cut at its maximum length.
+    """
+
+    text: str
+    score: float
+    tokens: list[str]
+    log_probs: list[float]
+    truncated: bool
+
+
 class Translator:
     """Turns texts into texts with a model and its two vocabularies.
 
     Args:
-        model: A `Seq2Seq` whose source is token ids.
+        model: A `Seq2Seq` whose source is token ids, or an `Ensemble` of such.
         source_vocab: The `Vocabulary` of the sources; its `tokenizer` cuts the texts.
         target_vocab: The `Vocabulary` of the targets; its `tokenizer` joins the output.
+        length_ratio: A `kseq.decoding.LengthRatio` of the training data, which says how
+            long outputs may become. Default None: for each text 2 * its length in
+            tokens + 10.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -35,6 +60,7 @@ class Translator:
     Example:
         >>> from kseq import Translator, build_seq2seq
         >>> from kseq.data import Vocabulary
+        >>> from kseq.decoding import BeamSearch
         >>> vocab = Vocabulary(["a", "b"], tokenizer="characters")
         >>> model = build_seq2seq(
         ...     source_vocab_size=len(vocab), target_vocab_size=len(vocab), units=8
@@ -45,15 +71,27 @@ class Translator:
         >>> translator.save("folder")
         >>> Translator.load("folder").translate(["ab"]) == translator.translate(["ab"])
         True
+        >>> best, second = translator.n_best(["ab"], BeamSearch(width=4, n=2))[0]
+        >>> best.score >= second.score or len(best.tokens) != len(second.tokens)
+        True
     """
 
     def __init__(
-        self, model: Seq2Seq, source_vocab: Vocabulary, target_vocab: Vocabulary
+        self,
+        model: Seq2Seq | Ensemble,
+        source_vocab: Vocabulary,
+        target_vocab: Vocabulary,
+        length_ratio: LengthRatio | None = None,
     ) -> None:
-        if not isinstance(model, Seq2Seq):
+        if not isinstance(model, Seq2Seq | Ensemble):
             raise TypeError(
-                "`model` must be a kseq.Seq2Seq, as `build_seq2seq` returns it. "
-                f"Received: {type(model).__name__}."
+                "`model` must be a kseq.Seq2Seq, as `build_seq2seq` returns it, or a "
+                f"kseq.Ensemble. Received: {type(model).__name__}."
+            )
+        if not isinstance(length_ratio, LengthRatio | None):
+            raise TypeError(
+                "`length_ratio` must be a kseq.decoding.LengthRatio. Received: "
+                f"{length_ratio!r}."
             )
         if model.config.encoder.representation == "features":
             raise ValueError(
@@ -76,39 +114,150 @@ class Translator:
         self.model = model
         self.source_vocab = source_vocab
         self.target_vocab = target_vocab
+        self.length_ratio = length_ratio
 
     def translate(
         self,
         texts: Sequence[str],
-        max_length: int | None = None,
+        search: Any = "greedy",
+        *,
+        max_length: Any = None,
         batch_size: int = 256,
+        prefixes: Sequence[str] | None = None,
     ) -> list[str]:
-        """Translates texts greedily, each on its own.
+        """Translates texts, each on its own.
 
         Args:
             texts: List of strings. An empty one gives an empty one; tokens that are not
                 in the vocabulary become `<unk>`.
-            max_length: Longest output in tokens, `</s>` included. Default: for each
-                text 2 * its length in tokens + 10.
+            search: As in `Seq2Seq.generate`: `"greedy"` (default), `"beam"`,
+                `"sampling"`, a dict or an object.
+            max_length: Longest output in tokens, `</s>` included: an integer, one for
+                each text, or a `LengthRatio`. Default: by the `length_ratio` of this
+                translator; or else for each text 2 * its length in tokens + 10.
             batch_size: Number of texts decoded at once. Default 256.
+            prefixes: A string for each text that its output begins with; it must
+                consist of tokens of the target's vocabulary. Default: none.
 
         Returns:
             List of strings in the order of `texts`.
 
         Raises:
             TypeError: If `texts` is a single string, or holds something else.
+            ValueError: If an argument is out of range.
+        """
+        found = self.n_best(
+            texts,
+            search,
+            max_length=max_length,
+            batch_size=batch_size,
+            prefixes=prefixes,
+        )
+        return [outputs[0].text if outputs else "" for outputs in found]
+
+    def n_best(
+        self,
+        texts: Sequence[str],
+        search: Any = "greedy",
+        *,
+        max_length: Any = None,
+        batch_size: int = 256,
+        prefixes: Sequence[str] | None = None,
+    ) -> list[list[Translation]]:
+        """Translates texts; returns the outputs of the search with their scores.
+
+        Args:
+            texts: As for `translate`, and so the further arguments.
+            search: Such as `BeamSearch(width=5, n=3)`.
+            max_length: Longest output in tokens.
+            batch_size: Number of texts decoded at once. Default 256.
+            prefixes: A string for each text that its output begins with.
+
+        Returns:
+            For each text the list of its `Translation`s, in the order of the search:
+            fewer where there are fewer outputs, none for an empty text.
+
+        Raises:
+            TypeError: If `texts` is a single string, or holds something else.
+            ValueError: If an argument is out of range.
         """
         ids = self.source_vocab.encode(texts)
+        prefix = None if prefixes is None else self._prefix(prefixes, len(ids))
+        if max_length is None:
+            max_length = self.length_ratio
         # </s> alone is an empty source: what a model says to it is noise.
         filled = (ids != 0).sum(axis=1) > 1
-        outputs = [""] * len(ids)
+        outputs: list[list[Translation]] = [[] for _ in ids]
         if filled.any():
+            of_rows = not isinstance(max_length, LengthRatio) and np.ndim(max_length)
             found = self.model.generate(
-                ids[filled], max_length=max_length, batch_size=batch_size
+                ids[filled],
+                search,
+                max_length=np.asarray(max_length)[filled] if of_rows else max_length,
+                batch_size=batch_size,
+                prefix=None if prefix is None else prefix[filled],
             )
-            decoded = iter(self.target_vocab.decode(found.tokens))
-            outputs = [next(decoded) if real else "" for real in filled]
+            for row, k in enumerate(np.flatnonzero(filled)):
+                outputs[k] = self._translations(found[[row]])
         return outputs
+
+    def score(
+        self, texts: Sequence[str], outputs: Sequence[str], batch_size: int = 256
+    ) -> list[float]:
+        """Returns how probable the model finds given outputs.
+
+        Args:
+            texts: List of strings.
+            outputs: List of strings, one for each text.
+            batch_size: Number of texts scored at once. Default 256.
+
+        Returns:
+            List of sums of log-probabilities, `</s>` included, in nats.
+
+        Raises:
+            TypeError: If one of them is not a list of strings.
+            ValueError: If there are not as many outputs as texts.
+        """
+        source, target = (
+            self.source_vocab.encode(texts),
+            self.target_vocab.encode(outputs),
+        )
+        if len(source) != len(target):
+            raise ValueError(
+                f"`outputs` must hold a string for each of the {len(source)} texts. "
+                f"Received: {len(target)}."
+            )
+        found = score(self.model, source, target, batch_size)
+        return found.sum(axis=1).tolist()
+
+    def _prefix(self, prefixes: Sequence[str], count: int) -> np.ndarray:
+        ids = self.target_vocab.encode(prefixes, strict=True)
+        if len(ids) != count:
+            raise ValueError(
+                f"`prefixes` must hold a string for each of the {count} texts. "
+                f"Received: {len(ids)}."
+            )
+        return np.where(ids == 3, 0, ids)
+
+    def _translations(self, found: Hypotheses) -> list[Translation]:
+        """Makes texts of the hypotheses of one source."""
+        texts = self.target_vocab.decode(found.tokens[0])
+        translations = []
+        for k, length in enumerate(found.lengths[0]):
+            if length == 0:  # there are fewer outputs than were asked for
+                continue
+            truncated = bool(found.truncated[0, k])
+            tokens = found.tokens[0, k, : length if truncated else length - 1]
+            translations.append(
+                Translation(
+                    texts[k],
+                    float(found.scores[0, k]),
+                    self.target_vocab.names(tokens),
+                    found.log_probs[0, k, :length].tolist(),
+                    truncated,
+                )
+            )
+        return translations
 
     def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> None:
         """Saves model and vocabularies as a folder, whole or not at all.
@@ -120,7 +269,13 @@ class Translator:
         Raises:
             FileExistsError: If `folder` exists and `overwrite` is False, or it holds
                 something else than a saved translator.
+            TypeError: If the model is an ensemble.
         """
+        if isinstance(self.model, Ensemble):
+            raise TypeError(
+                "An ensemble is not saved as one: save a translator for each of its "
+                "models, and join them again by kseq.Ensemble."
+            )
         path = pathlib.Path(folder)
         if overwrite and path.exists():
             try:
@@ -132,6 +287,11 @@ class Translator:
                 ) from error
         config = {
             "format_version": FORMAT_VERSION,
+            "length_ratio": (
+                None
+                if self.length_ratio is None
+                else dataclasses.asdict(self.length_ratio)
+            ),
             **{
                 name: {"tokenizer": vocab.tokenizer, "width": vocab.width}
                 for name, vocab in (
@@ -159,10 +319,12 @@ class Translator:
         """
         path = pathlib.Path(folder)
         config = _read_config(path)
+        ratio = config.get("length_ratio")
         return cls(
             keras.saving.load_model(path / _MODEL),
             Vocabulary.load(path / _SOURCE_VOCAB, **config["source_vocab"]),
             Vocabulary.load(path / _TARGET_VOCAB, **config["target_vocab"]),
+            None if ratio is None else LengthRatio(**ratio),
         )
 
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 from laws.architectures import batch, build, each_architecture
 
 import kseq
+from kseq.decoding import BeamSearch
 from kseq.losses import MaskedCrossentropy
 
 SUM = MaskedCrossentropy(reduction="sum")
@@ -74,3 +75,24 @@ def test_padding_and_neighbours_change_no_decoded_token_and_no_score(
         assert together.tokens[k, 0, :length].tolist() == alone.tokens[0, 0].tolist()
         assert not together.tokens[k, 0, length:].any()
         np.testing.assert_allclose(together.scores[k], alone.scores[0], atol=1e-5)
+
+
+@each_architecture
+def test_padding_and_neighbours_change_no_hypothesis_of_a_beam(
+    row: dict[str, Any],
+) -> None:
+    tf.config.run_functions_eagerly(True)  # compiling takes most of the time
+    model = build(row)
+    source = batch(row)[0]["encoder_inputs"]
+    search = BeamSearch(width=3, n=2)
+    together = model.generate(padded(source, 4), search, max_length=4)
+    for k in range(len(source)):
+        real = (source[k] != 0).reshape(source.shape[1], -1).any(axis=1).sum()
+        alone = model.generate(source[k : k + 1, :real], search, max_length=4)
+        np.testing.assert_allclose(together.scores[k], alone.scores[0], atol=1e-5)
+        ranks = np.sort(alone.scores[0] / alone.lengths[0])
+        if np.diff(ranks).min() > 1e-4:
+            length = alone.tokens.shape[2]
+            tokens = together.tokens[k, :, :length]
+            np.testing.assert_array_equal(tokens, alone.tokens[0])
+            assert not together.tokens[k, :, length:].any()

@@ -3,10 +3,13 @@
 from typing import Any
 
 import numpy as np
+import pytest
+import tensorflow as tf
 from keras import ops
 from laws.architectures import batch, build, each_architecture
 
 import kseq
+from kseq.decoding.steps import flat, map_nest
 
 
 @each_architecture
@@ -23,3 +26,30 @@ def test_the_one_step_decoder_gives_the_logits_of_the_training_model(
         outputs = inference.decoder_step({**state, "token": token})
         np.testing.assert_allclose(outputs["logits"], expected[:, time], atol=1e-5)
         state = {**state, "states": outputs["states"]}
+
+
+@pytest.mark.parametrize("with_tables", [True, False])
+@each_architecture
+def test_the_folded_step_of_a_search_gives_them_too(
+    row: dict[str, Any], with_tables: bool
+) -> None:
+    model = build(row)
+    inputs, _ = batch(row)
+    # Two hypotheses of each source, the second with another target.
+    targets = [inputs["decoder_inputs"], np.roll(inputs["decoder_inputs"], 1, axis=0)]
+    expected = np.stack(
+        [model({**inputs, "decoder_inputs": target}) for target in targets], axis=1
+    )  # (batch, 2, time, vocab)
+    member = model.search_member()
+    tables = member.tables() if with_tables else []
+    step, states, sources, _ = member.start(inputs["encoder_inputs"], tables)
+    carried = map_nest(lambda x: tf.repeat(x[:, None], 2, 1), step.carry(states))
+    for time in range(expected.shape[2]):
+        tokens = tf.stack([target[:, time] for target in targets], axis=1)
+        hidden, states, _ = step.advance(tokens, carried, sources)
+        logits = step.project(flat(hidden))
+        wanted = expected[:, :, time].reshape(logits.shape)
+        np.testing.assert_allclose(logits, wanted, atol=1e-5)
+        carried = map_nest(
+            lambda x: tf.reshape(x, [-1, 2, *x.shape[1:]]), step.carry(flat(states))
+        )

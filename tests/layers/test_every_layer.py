@@ -76,6 +76,8 @@ CASES: dict[str, tuple[Callable[..., keras.layers.Layer], np.ndarray, bool]] = {
         True,
     ),
     "FeatureMask": (lambda **k: layers.FeatureMask("x", **k), VECTORS, False),
+    "FusedGRU": (lambda **k: layers.FusedGRU(5, **start(), **k), VECTORS, True),
+    "FusedLSTM": (lambda **k: layers.FusedLSTM(5, **start(), **k), VECTORS, True),
     "LayerNormGRU": (
         lambda **k: layers.LayerNormGRU(5, epsilon=0.01, **start(), **k),
         VECTORS,

@@ -238,7 +238,7 @@ def test_attention_of_several_batches_is_as_wide_as_the_longest_source() -> None
 
 
 def test_attention_is_not_given_by_a_model_without_any() -> None:
-    with pytest.raises(ValueError, match=r"`attention` must be False.*without one"):
+    with pytest.raises(ValueError, match=r"`attention` needs a model built with"):
         make().generate(FEED["encoder_inputs"], attention=True)
 
 
@@ -608,7 +608,7 @@ def test_the_summary_names_the_layers_inside_the_loop() -> None:
     text = "\n".join(lines)
     assert "decoder_loop (InputFeedingLoop)" in text
     for name in [
-        "decoder_lstm_1 (LSTM)",
+        "decoder_lstm_1 (FusedLSTM)",
         "decoder_lstm_2 (LSTM)",
         "decoder_attention (AdditiveAttention)",
         "decoder_attentional_hidden",  # its class is on a line of its own

@@ -1,11 +1,15 @@
 """`model.generate`: checked sources in, hypotheses out."""
 
+import dataclasses
+import resource
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
-from kseq import Seq2Seq, build_inference_models, build_seq2seq
+from kseq import Seq2Seq, build_inference_models, build_seq2seq, score
+from kseq.decoding import BeamSearch, Greedy, LengthRatio, Sampling, get
 
 SIZES: dict[str, Any] = {
     "source_vocab_size": 11,
@@ -216,8 +220,6 @@ def test_dropout_is_off() -> None:
 
 
 def test_inference_models_give_the_same_tokens_step_by_step(model: Seq2Seq) -> None:
-    import keras
-
     inference = build_inference_models(model)
     encoded = inference.encoder(IDS)
     states, token = encoded["states"], keras.ops.full((5,), 2, dtype="int32")
@@ -232,3 +234,164 @@ def test_inference_models_give_the_same_tokens_step_by_step(model: Seq2Seq) -> N
     for row, length in enumerate(found.lengths[:, 0]):
         expected = [int(tokens[row]) for tokens in outputs[:length]]
         assert found.tokens[row, 0, :length].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        "beam",
+        {"class_name": "beam", "config": {"width": 3, "n": 2}},
+        BeamSearch(width=20, n=4, coverage_penalty=0.2),
+        Sampling(n=3, seed=1),
+        "sampling",
+        Greedy(no_repeat_ngram_size=2),
+    ],
+)
+def test_a_search_is_named_described_or_given(search: Any) -> None:
+    model = make(attention="general")
+    found = model.generate(IDS, search, max_length=5)
+    n = get(search).n
+    assert found.scores.shape == (5, n)
+    assert found.tokens.shape[:2] == found.log_probs.shape[:2] == (5, n)
+    np.testing.assert_allclose(found.log_probs.sum(axis=-1), found.scores, atol=1e-5)
+    forced = score(model, IDS, found.tokens)
+    np.testing.assert_allclose(found.log_probs, forced, atol=1e-5)
+
+
+def test_an_unknown_search_is_named(model: Seq2Seq) -> None:
+    with pytest.raises(ValueError, match=r"'greedy', 'sampling', 'beam'.*'best'"):
+        model.generate(IDS, "best")
+    with pytest.raises(ValueError, match=r"`forbidden`.*0\.\.11.*12"):
+        model.generate(IDS, Greedy(forbidden=[[5, 12]]))
+    with pytest.raises(ValueError, match="`coverage_penalty` needs a model"):
+        model.generate(IDS, BeamSearch(coverage_penalty=0.1))
+
+
+@pytest.mark.parametrize("search", ["greedy", "beam", Sampling(n=2, seed=3)])
+def test_the_inference_models_decode_as_the_model_does(search: Any) -> None:
+    for settings in (
+        {},
+        {"attention": "general", "input_feeding": True, "decoder_layers": 2},
+        {"attention": "location_sensitive", "cell": "gru", "stabilizer": "separate"},
+        {"attention": "multi_head_dot", "attention_previous_word": True},
+    ):
+        model = make(**settings)
+        expected = model.generate(IDS, search, max_length=6)
+        found = build_inference_models(model).generate(IDS, search, max_length=6)
+        np.testing.assert_array_equal(found.tokens, expected.tokens)
+        np.testing.assert_allclose(found.log_probs, expected.log_probs, atol=1e-4)
+
+
+def test_a_changed_step_decodes_its_own_way(model: Seq2Seq) -> None:
+    inference = build_inference_models(model)
+    outputs = dict(inference.decoder_step.output)
+    outputs["logits"] = -outputs["logits"]
+    step = keras.Model(inference.decoder_step.input, outputs)
+    opposite = dataclasses.replace(inference, decoder_step=step)
+    tokens = opposite.generate(IDS, max_length=1).tokens
+    assert (tokens != inference.generate(IDS, max_length=1).tokens).all()
+
+
+def test_half_precision_folds_too() -> None:
+    model = build_seq2seq(**SIZES, attention="general", dtype="mixed_bfloat16")
+    found = model.generate(IDS, "beam", max_length=4)
+    plain = build_inference_models(model).generate(IDS, "beam", max_length=4)
+    assert found.scores.dtype == "float32"
+    np.testing.assert_allclose(found.scores, plain.scores, rtol=0.05)
+
+
+@pytest.mark.parametrize("sources", [1, 40])
+def test_tables_of_all_tokens_change_nothing(sources: int) -> None:
+    # One source looks up fewer tokens than there are: its step multiplies vectors.
+    model = make(target_vocab_size=60)
+    many = np.tile(IDS[:1], (sources, 1))
+    found = model.generate(many, "beam", max_length=6)
+    plain = build_inference_models(model).generate(many, "beam", max_length=6)
+    np.testing.assert_array_equal(found.tokens, plain.tokens)
+    np.testing.assert_allclose(found.scores, plain.scores, atol=1e-4)
+
+
+def test_an_output_goes_on_from_its_prefix(model: Seq2Seq) -> None:
+    prefix = np.array([[5, 6], [7, 0], [0, 0], [8, 8], [9, 0]])
+    for search in ("greedy", "beam", "sampling"):
+        found = model.generate(IDS, search, max_length=6, prefix=prefix)
+        free = model.generate(IDS, search, max_length=6)
+        for row, wanted in enumerate(prefix):
+            wanted = wanted[wanted != 0]
+            assert found.tokens[row, 0, : len(wanted)].tolist() == wanted.tolist()
+        np.testing.assert_allclose(found.scores[2], free.scores[2], atol=1e-5)
+        forced = score(model, IDS, found.tokens)
+        np.testing.assert_allclose(found.log_probs, forced, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "message"),
+    [
+        ([[5]], r"shape \(5, time\).*\(1, 1\)"),
+        ([[5.0]] * 5, "dtype float64"),
+        ([[5, 0]] * 4 + [[0, 5]], r"padded with 0.*\[0, 5\] in row 4"),
+        ([[3]] * 5, r"but <s> and </s>.*\[3\] in row 0"),
+        ([[12]] * 5, r"0\.\.11"),
+    ],
+)
+def test_a_bad_prefix_is_named(model: Seq2Seq, prefix: Any, message: str) -> None:
+    with pytest.raises(ValueError, match="`prefix` must be .*" + message):
+        model.generate(IDS, prefix=prefix)
+
+
+def test_each_row_may_have_its_maximum(model: Seq2Seq) -> None:
+    limits = np.array([1, 2, 3, 4, 5])
+    full, found = model.generate(IDS), model.generate(IDS, max_length=limits)
+    expected = np.minimum(full.lengths[:, 0], limits)
+    np.testing.assert_array_equal(found.lengths[:, 0], expected)
+    by_ratio = model.generate(IDS, max_length=LengthRatio(1.0))
+    limits = (IDS != 0).sum(axis=1) - 1 + 2
+    expected = np.minimum(full.lengths[:, 0], limits)
+    np.testing.assert_array_equal(by_ratio.lengths[:, 0], expected)
+    for wrong in ([1, 2], [1.0] * 5, [0] * 5):
+        with pytest.raises(ValueError, match="`max_length` must be"):
+            model.generate(IDS, max_length=wrong)
+
+
+def test_samples_do_not_depend_on_the_batch_size(model: Seq2Seq) -> None:
+    search = Sampling(n=4, seed=5)
+    expected = model.generate(IDS, search, max_length=6)
+    found = model.generate(IDS, search, max_length=6, batch_size=2)
+    np.testing.assert_array_equal(found.tokens, expected.tokens)
+    assert len({tuple(row) for row in expected.tokens[0].tolist()}) > 1
+
+
+def test_one_trace_serves_all_shapes_and_the_oldest_are_dropped(model: Seq2Seq) -> None:
+    model = make(attention="general")
+    searches = model._searches()
+    for rows, batch_size in ((5, 256), (1, 1), (3, 2), (4, 3)):
+        model.generate(IDS[:rows], "beam", batch_size=batch_size, max_length=rows)
+        model.generate(IDS[:rows], BeamSearch(5), max_length=2)
+    # With tables of all tokens and without.
+    assert len(searches._compiled) <= 2
+    for function in searches._compiled.values():
+        assert function.experimental_get_tracing_count() == 1
+    for width in range(1, 20):
+        searches._function(BeamSearch(width), False, False, False)
+    assert len(searches._compiled) == 16
+
+
+@pytest.mark.slow
+def test_a_thousand_calls_take_no_more_memory() -> None:
+    model = make(attention="general")
+    draw = np.random.default_rng(0)
+
+    def call() -> None:
+        rows, steps = draw.integers(1, 9), draw.integers(2, 9)
+        source = draw.integers(4, 11, (rows, steps))
+        source[:, -1] = 3
+        model.generate(source, BeamSearch(3, n=2), max_length=8, attention=True)
+
+    for _ in range(200):
+        call()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(1000):
+        call()
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"peak memory: {before} KiB, then {after} KiB")
+    assert after - before < 8000

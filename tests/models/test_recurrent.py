@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 from kseq import build_inference_models, build_seq2seq
+from kseq.layers import FusedGRU, FusedLSTM
 from kseq.models import Seq2Seq
 
 SIZES: dict[str, Any] = {
@@ -81,8 +82,8 @@ def by_steps(model: Seq2Seq) -> np.ndarray:
 @pytest.mark.parametrize(
     ("cell", "kind"),
     [
-        ("lstm", keras.layers.LSTM),
-        ("gru", keras.layers.GRU),
+        ("lstm", FusedLSTM),
+        ("gru", FusedGRU),
         ("simple_rnn", keras.layers.SimpleRNN),
     ],
 )

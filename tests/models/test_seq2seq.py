@@ -65,10 +65,10 @@ def test_the_summary_shows_every_layer_by_name() -> None:
     for name, kind in [
         ("encoder_reversal", "ReverseSequence"),
         ("encoder_embedding", "Embedding"),
-        ("encoder_lstm_1", "LSTM"),
+        ("encoder_lstm_1", "FusedLSTM"),
         ("decoder_init_1_h", "Dense"),
         ("decoder_embedding", "Embedding"),
-        ("decoder_lstm_1", "LSTM"),
+        ("decoder_lstm_1", "FusedLSTM"),
         ("decoder_output", "Dense"),
     ]:
         assert f"{name} ({kind})" in text

@@ -1,6 +1,24 @@
 """Search over a step function; it knows nothing of layers or text."""
 
-from kseq.decoding.greedy import greedy
+from kseq.decoding.beam import BeamSearch
+from kseq.decoding.ensembles import averaged, ensemble
+from kseq.decoding.greedy import Greedy
 from kseq.decoding.hypotheses import Hypotheses
+from kseq.decoding.lengths import LengthRatio
+from kseq.decoding.sampling import Sampling
+from kseq.decoding.search import Search
+from kseq.decoding.serialization import get
+from kseq.decoding.steps import Step
 
-__all__ = ["Hypotheses", "greedy"]
+__all__ = [
+    "BeamSearch",
+    "Greedy",
+    "Hypotheses",
+    "LengthRatio",
+    "Sampling",
+    "Search",
+    "Step",
+    "averaged",
+    "ensemble",
+    "get",
+]

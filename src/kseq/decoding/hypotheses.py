@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +16,11 @@ class Hypotheses:
             padding (0) follows; one cut at its maximum length has no `</s>`.
         lengths: int32 (batch, n), number of tokens, `</s>` included.
         scores: float32 (batch, n), sum of the model's log-probabilities of the tokens,
-            `</s>` included, in nats.
+            `</s>` included, in nats. (What a beam search ranks by has penalties, too.)
         truncated: bool (batch, n), True where the hypothesis was cut at its maximum
             length.
+        log_probs: float32 (batch, n, time), the model's log-probability of each token,
+            in nats; 0 after the end.
         attention: float32 (batch, n, time, source_length), the attention weights at
             each token, on request; else None. Rows of zeros after the end.
     """
@@ -26,10 +29,25 @@ class Hypotheses:
     lengths: np.ndarray
     scores: np.ndarray
     truncated: np.ndarray
+    log_probs: np.ndarray
     attention: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def __getitem__(self, rows: Any) -> "Hypotheses":
+        """Returns the hypotheses of some sources.
+
+        Args:
+            rows: A slice, a list or an array of numbers of sources, or of booleans.
+        """
+        values: dict[str, Any] = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+        }
+        some: dict[str, Any] = {
+            k: v if v is None else v[rows] for k, v in values.items()
+        }
+        return Hypotheses(**some)
 
     @classmethod
     def concatenate(cls, parts: Iterable["Hypotheses"]) -> "Hypotheses":
@@ -47,12 +65,14 @@ class Hypotheses:
             ...     lengths=np.array([[2]]),
             ...     scores=np.array([[-0.1]]),
             ...     truncated=np.array([[False]]),
+            ...     log_probs=np.array([[[-0.1, 0.0]]]),
             ... )
             >>> two = Hypotheses(
             ...     tokens=np.array([[[3]]]),
             ...     lengths=np.array([[1]]),
             ...     scores=np.array([[-0.5]]),
             ...     truncated=np.array([[False]]),
+            ...     log_probs=np.array([[[-0.5]]]),
             ... )
             >>> Hypotheses.concatenate([one, two]).tokens.tolist()
             [[[5, 3]], [[3, 0]]]
@@ -64,6 +84,7 @@ class Hypotheses:
             lengths=np.concatenate([part.lengths for part in parts]),
             scores=np.concatenate([part.scores for part in parts]),
             truncated=np.concatenate([part.truncated for part in parts]),
+            log_probs=_joined([part.log_probs for part in parts]),
             attention=_joined(attentions) if attentions else None,
         )
 

@@ -20,6 +20,7 @@ from kseq.layers.normalized import (
     LayerNormLSTM,
     LayerNormLSTMCell,
 )
+from kseq.layers.recurrent import FusedGRU, FusedLSTM
 from kseq.layers.reversal import ReversalMask, ReverseSequence
 from kseq.layers.stabilizer import Stabilizer
 from kseq.layers.states import ZeroState
@@ -34,6 +35,8 @@ __all__ = [
     "FeatureMask",
     "FixedAttention",
     "ForgetBias",
+    "FusedGRU",
+    "FusedLSTM",
     "GeneralAttention",
     "LayerNormGRU",
     "LayerNormGRUCell",

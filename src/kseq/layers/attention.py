@@ -88,7 +88,8 @@ class Attention(keras.layers.Layer):
             memory: Float (batch, source_length, memory_dim).
             mask: Boolean (batch, source_length).
             keys: What the layer of `keys_layer` returns, or the memory.
-            state: Float (batch, source_length), or None; then `time` is 1.
+            state: None, or float (batch, source_length), with a `time` of 1, or a
+                state for each query, (batch, time, source_length).
         """
         raise NotImplementedError
 
@@ -166,13 +167,13 @@ class Attention(keras.layers.Layer):
         keys = ops.cast(keys, self.compute_dtype)
         query = self.project_query(query)
         if not self.looks_back:
-            context, weights = self._attend(query, memory, mask, keys, None)
+            context, weights = self.attend(query, memory, mask, keys, None)
             after: tuple[Any, ...] = ()
         else:
             if state is None:
                 state = self.initial_state(memory)
             if single:
-                context, weights = self._attend(query, memory, mask, keys, state)
+                context, weights = self.attend(query, memory, mask, keys, state)
                 after = (self._advance(state, weights[:, 0]),)
             else:
                 context, weights, state = self._loop(query, memory, mask, keys, state)
@@ -181,17 +182,53 @@ class Attention(keras.layers.Layer):
             context, weights = context[:, 0], weights[:, 0]
         return (context, weights, *after)
 
-    def _attend(
+    def folded_keys(self, memory: Any, keys: Any) -> Any:
+        """Returns keys whose dot products with bare queries are the scores.
+
+        A search projects the keys of a source once instead of every query.
+
+        Args:
+            memory: Float (batch, source_length, memory_dim).
+            keys: What the layer of `keys_layer` returns, or the memory.
+
+        Returns:
+            Float (batch, source_length, query_dim), or None where the scores are not
+            such a product.
+        """
+        return None
+
+    def attend(
         self, query: Any, memory: Any, mask: Any, keys: Any, state: Any
     ) -> tuple[Any, Any]:
+        """Attends with projected queries.
+
+        Args:
+            query: What `project_query` returns, (batch, time, dim).
+            memory: Float (batch, source_length, memory_dim).
+            mask: Boolean (batch, source_length).
+            keys: What the layer of `keys_layer` returns, or the memory.
+            state: As `score` takes it.
+
+        Returns:
+            The contexts (batch, time, context_dim); the weights (batch, time,
+            source_length).
+        """
         scores = self.score(query, memory, mask, keys, state)
-        mask = mask[:, None] if len(scores.shape) == 3 else mask[:, None, None]
-        scores = ops.cast(scores, self.weights_dtype)
-        weights = masked_softmax(scores, mask)  # (batch, [heads,] time, source_length)
+        weights = self.weigh(scores, mask)  # (batch, [heads,] time, source_length)
         context = self.context(ops.cast(weights, memory.dtype), memory, keys)
         if len(weights.shape) == 4:
             weights = ops.mean(weights, axis=1)
         return context, weights
+
+    def weigh(self, scores: Any, mask: Any) -> Any:
+        """Returns the weights of scores.
+
+        Args:
+            scores: Float (batch, [heads,] time, source_length).
+            mask: Boolean (batch, source_length).
+        """
+        mask = mask[:, None] if len(scores.shape) == 3 else mask[:, None, None]
+        return masked_softmax(ops.cast(scores, self.weights_dtype), mask)
 
     def _advance(self, state: Any, weights: Any) -> Any:
         return ops.cast(self.advance(state, weights), state.dtype)
@@ -204,7 +241,7 @@ class Attention(keras.layers.Layer):
         by_step = tf.transpose(query, [1, 0, 2])  # (time, batch, dim)
 
         def body(time: Any, state: Any, contexts: Any, all_weights: Any) -> Any:
-            context, weights = self._attend(
+            context, weights = self.attend(
                 by_step[time][:, None], memory, mask, keys, state
             )
             weights = weights[:, 0]
@@ -294,6 +331,20 @@ def flat(layer: keras.layers.Dense, x: Any) -> Any:
     shape = tf.concat([tf.shape(x)[:-1], [layer.units]], axis=0)
     y = tf.reshape(layer(tf.reshape(x, [-1, x.shape[-1]])), shape)
     return tf.ensure_shape(y, [*x.shape[:-1], layer.units])
+
+
+def _times_transposed(x: Any, layer: keras.layers.Dense) -> Any:
+    """Multiplies with the transposed kernel of a dense layer without bias.
+
+    Args:
+        x: Float (batch, time, units).
+        layer: From (..., dim) to (..., units).
+
+    Returns:
+        Float (batch, time, dim).
+    """
+    kernel = ops.cast(layer.kernel, x.dtype)
+    return ops.matmul(x, ops.transpose(kernel))
 
 
 class _WithKernels(Attention):
@@ -405,6 +456,12 @@ class DotAttention(_WithKernels):
             query = query * keys.shape[-1] ** -0.5
         return ops.matmul(query, ops.transpose(keys, (0, 2, 1)))
 
+    def folded_keys(self, memory: Any, keys: Any) -> Any:
+        scale = keys.shape[-1] ** -0.5 if self.scaled else 1.0
+        if self.query_layer is not None:
+            keys = _times_transposed(keys, self.query_layer)
+        return keys * ops.cast(scale, keys.dtype)
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scaled": self.scaled, "units": self.units}
 
@@ -440,6 +497,9 @@ class GeneralAttention(_WithKernels):
     def score(self, query: Any, memory: Any, mask: Any, keys: Any, state: Any) -> Any:
         return ops.matmul(query, ops.transpose(memory, (0, 2, 1)))
 
+    def folded_keys(self, memory: Any, keys: Any) -> Any:
+        return _times_transposed(memory, self.query_layer)
+
 
 @keras.saving.register_keras_serializable(package="kseq")
 class AdditiveAttention(_Projected):
@@ -473,11 +533,13 @@ class AdditiveAttention(_Projected):
     def score(self, query: Any, memory: Any, mask: Any, keys: Any, state: Any) -> Any:
         hidden = query[:, :, None] + keys[:, None]  # (batch, time, source, units)
         if state is not None:
-            hidden = hidden + self._features(state)[:, None]
+            if len(state.shape) == 2:
+                state = state[:, None]
+            hidden = hidden + self._features(state)
         return ops.squeeze(flat(self.score_layer, ops.tanh(hidden)), -1)
 
     def _features(self, state: Any) -> Any:
-        """Returns what the state adds, (batch, source_length, units)."""
+        """Returns what states (batch, time, source_length) add, (..., units)."""
         raise NotImplementedError
 
 
@@ -545,9 +607,9 @@ class LocationSensitiveAttention(AdditiveAttention):
     def _features(self, state: Any) -> Any:
         # A convolution of one channel is a product of its windows, and so faster.
         left = (self.kernel_size - 1) // 2
-        padded = ops.pad(state, [[0, 0], [left, self.kernel_size - 1 - left]])
-        places = tf.range(tf.shape(state)[1])[:, None] + tf.range(self.kernel_size)
-        windows = tf.gather(padded, places, axis=1)  # (batch, source, kernel_size)
+        padded = ops.pad(state, [[0, 0], [0, 0], [left, self.kernel_size - 1 - left]])
+        places = tf.range(tf.shape(state)[2])[:, None] + tf.range(self.kernel_size)
+        windows = tf.gather(padded, places, axis=2)  # (batch, time, source, kernel)
         windows = ops.cast(windows, self.compute_dtype)
         kernel = ops.cast(self.convolution_kernel, self.compute_dtype)
         return flat(self.location_layer, ops.matmul(windows, kernel))

@@ -65,6 +65,19 @@ class LayerNormLSTMCell(keras.layers.LSTMCell):
         dropped, dropped_h = _dropout_masks(self, inputs, h, training)
         x = _product(inputs, self.kernel, dropped)  # (batch, 4 * units)
         y = _product(h, self.recurrent_kernel, dropped_h)
+        return self.combine(x, y, c)
+
+    def combine(self, x: Any, y: Any, c: Any) -> Any:
+        """Makes the step of the products with the kernels.
+
+        Args:
+            x: Float (batch, 4 * units), of the inputs.
+            y: Float (batch, 4 * units), of the state h.
+            c: Float (batch, units).
+
+        Returns:
+            As `call`.
+        """
         gates = _normalized(self, x, self.kernel_gain)
         gates += _normalized(self, y, self.recurrent_gain, self.bias)
         # Keras orders the gates: input, forget, cell, output

@@ -24,6 +24,26 @@ from kseq.models.recurrent import (
 )
 
 
+class LayerByLayer:
+    """Runs the wiring of a decoder as it stands: every layer on its own inputs."""
+
+    def __call__(self, layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
+        """Calls a layer."""
+        return layer(*args, **kwargs)
+
+    def recurrent(
+        self, layer: keras.layers.RNN, inputs: Any, states: list[Any]
+    ) -> tuple[Any, list[Any]]:
+        """Runs a recurrent layer over (batch, time, dim), or its cell over a step."""
+        if len(inputs.shape) == 3:
+            # Padding is on the right: what comes after it counts nowhere, so the layer
+            # needs no mask, which would cost time.
+            outputs, *after = layer(inputs, initial_state=states)
+            return outputs, after
+        outputs, after = layer.cell(inputs, states)
+        return outputs, list(after) if isinstance(after, list | tuple) else [after]
+
+
 class DecoderCore:
     """From the decoder's input vectors to its last hidden layer.
 
@@ -130,7 +150,13 @@ class DecoderCore:
         return states
 
     def __call__(
-        self, x: Any, states: Sequence[Any], memory: Any, memory_mask: Any, keys: Any
+        self,
+        x: Any,
+        states: Sequence[Any],
+        memory: Any,
+        memory_mask: Any,
+        keys: Any,
+        run: Any = None,
     ) -> tuple[Any, list[Any], Any]:
         """Runs over a whole target, where there is no input feeding, or one step.
 
@@ -140,16 +166,19 @@ class DecoderCore:
             memory: Float (batch, source_length, encoder_units).
             memory_mask: Bool (batch, source_length).
             keys: What the attention makes of the memory once, or None.
+            run: What runs the layers, another way to the same values. Default: a
+                `LayerByLayer`.
 
         Returns:
             The last hidden layer (batch, [time,] hidden_units); the states after the
             last step; the attention weights (batch, [time,] source_length), or None.
         """
+        run = run or LayerByLayer()
         remaining, word = list(states), x
         after: list[Any] = []
         further = remaining[sum(len(state_sizes(each)) for each in self.recurrent) :]
         if "input" in self._join:
-            x = self._join["input"]([x, further[0]])
+            x = run(self._join["input"], [x, further[0]])
         attends_at = (
             0 if self.config.attention_in_upper_layers else len(self.recurrent) - 1
         )
@@ -159,30 +188,26 @@ class DecoderCore:
             before, remaining = remaining[:count], remaining[count:]
             inputs = x
             if str(index) in self._join:
-                inputs = self._join[str(index)]([x, context])
-            if len(x.shape) == 3:
-                # Padding is on the right: what comes after it counts nowhere, so the
-                # layer needs no mask, which would cost time.
-                outputs, *new = layer(inputs, initial_state=before)
-            else:
-                outputs, new = layer.cell(inputs, before)
-            after += new if isinstance(new, list | tuple) else [new]
+                inputs = run(self._join[str(index)], [x, context])
+            outputs, new = run.recurrent(layer, inputs, before)
+            after += new
             if self.attention is not None and index == attends_at:
                 query = outputs
                 if "query" in self._join:
-                    query = self._join["query"]([outputs, word])
-                context, weights, *attention_states = self.attention(
+                    query = run(self._join["query"], [outputs, word])
+                context, weights, *attention_states = run(
+                    self.attention,
                     query,
                     memory,
                     memory_mask,
                     keys=keys,
                     state=further[-1] if self.looks_back else None,
                 )
-            x = self._stack.after(index, x, outputs)  # (batch, [time,] units)
+            x = self._stack.after(index, x, outputs, run)  # (batch, [time,] units)
         if self._hidden is not None:
-            x = self._hidden(x, context)  # (batch, [time,] hidden_units)
+            x = run(self._hidden, x, context)  # (batch, [time,] hidden_units)
         if self._dropout is not None:
-            x = self._dropout(x)
+            x = run(self._dropout, x)
         if self.config.input_feeding:
             after.append(x)
         return x, after + attention_states, weights

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from kseq.config import Seq2SeqConfig
-from kseq.layers import MaskedMean, TokenIds, ZeroState
+from kseq.layers import MaskedMean, OneHot, TokenIds, ZeroState
 from kseq.models.core import DecoderCore, InputFeedingLoop
 from kseq.models.recurrent import (
     as_config,
@@ -198,23 +198,49 @@ class Decoder:
             `states`, the states after the last token; and where there is attention
             `attention`, its weights (batch, [time,] source_length).
         """
-        x = self.ids(tokens)
-        for layer in self._inputs:
-            x = layer(x)  # (batch, [time,] input_dim)
+        x = self.embed(self.ids(tokens))
         run = self.core
         if self._loop is not None and len(x.shape) == 3:
             run = self._loop
         x, after, weights = run(x, list(states), memory, memory_mask, attention_keys)
-        for layer in self._before_output:
-            x = layer(x)  # (batch, [time,] hidden_units)
-        if self._tied is not None:
-            logits = self._tied(x, reverse=True)
-        else:
-            logits = self._output(x)  # (batch, [time,] vocab)
-        if self._logits is not None:
-            logits = self._logits(logits)
         attention = {} if weights is None else {"attention": weights}
-        return {"logits": logits, "states": after, **attention}
+        return {"logits": self.project(x), "states": after, **attention}
+
+    @property
+    def embeds_one_hot(self) -> bool:
+        """Whether the recurrent layers read the very one-hot vectors of the ids."""
+        return len(self._inputs) == 1 and isinstance(self._inputs[0], OneHot)
+
+    def embed(self, ids: Any) -> Any:
+        """Returns the vectors that the recurrent layers read.
+
+        Args:
+            ids: int32 ids of any shape.
+
+        Returns:
+            Float (..., input_dim).
+        """
+        x = ids
+        for layer in self._inputs:
+            x = layer(x)
+        return x
+
+    def project(self, hidden: Any) -> Any:
+        """Returns the logits of hidden vectors.
+
+        Args:
+            hidden: Float (batch, [time,] hidden_units).
+
+        Returns:
+            Float (batch, [time,] vocab).
+        """
+        for layer in self._before_output:
+            hidden = layer(hidden)
+        if self._tied is not None:
+            logits = self._tied(hidden, reverse=True)
+        else:
+            logits = self._output(hidden)
+        return logits if self._logits is None else self._logits(logits)
 
 
 def build_decoder(

@@ -1,83 +1,313 @@
-"""Decoding with a model: checked arrays in, one compiled search, arrays out."""
+"""Decoding with models: checked arrays in, one compiled search, arrays out."""
 
+import collections
 import functools
-from typing import Any
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from kseq.checks import check_integer
 from kseq.config import Side
-from kseq.decoding import Hypotheses, greedy
-from kseq.models.inference import InferenceModels
+from kseq.decoding import Hypotheses, LengthRatio, Search, Step, ensemble, get
+from kseq.decoding.constraints import END, START
+from kseq.decoding.steps import as_step
+from kseq.models.decoder import Decoder
+from kseq.models.folding import FoldedDecoder
+
+# Compiled searches are kept, the latest of them: each takes memory.
+_MOST_COMPILED = 16
+
+
+class Member(Protocol):
+    """A model as a search sees it."""
+
+    source: tf.TensorSpec
+    vocab_size: int
+    has_attention: bool
+
+    def table_signature(self) -> list[tf.TensorSpec]:
+        """Returns the shapes and dtypes of `tables`."""
+
+    def tables(self) -> list[Any]:
+        """Returns tables of all tokens, or none."""
+
+    def start(self, source: Any, tables: list[Any]) -> tuple[Step, Any, Any, Any]:
+        """Returns the step, states, constants and mask of sources.
+
+        Args:
+            source: The sources, (batch, source_length, ...).
+            tables: What `tables` returns, or none, to do without.
+        """
+
+
+class FoldedMember:
+    """A model with the folded form of its decoder.
+
+    Args:
+        encoder: The encoder of its inference models.
+        decoder: Its `Decoder`.
+    """
+
+    def __init__(self, encoder: keras.Model, decoder: Decoder) -> None:
+        self._encoder = encoder
+        outputs = encoder.output
+        self.source = _spec(encoder.input)
+        keys = outputs.get("attention_keys")
+        self._folded = FoldedDecoder(
+            decoder,
+            outputs["memory"].shape[-1],
+            None if keys is None else keys.shape[-1],
+        )
+        self.vocab_size = self._folded.vocab_size
+        self.has_attention = decoder.core.attention is not None
+
+    def table_signature(self) -> list[tf.TensorSpec]:
+        """As `Member`."""
+        return self._folded.table_signature() if self._folded.folds_words else []
+
+    def tables(self) -> list[Any]:
+        """As `Member`."""
+        return self._folded.tables() if self._folded.folds_words else []
+
+    def start(self, source: Any, tables: list[Any]) -> tuple[Step, Any, Any, Any]:
+        """As `Member`."""
+        encoded = self._encoder(source, training=False)
+        step, sources = self._folded.step(encoded, tables or None)
+        return step, encoded["states"], sources, encoded["memory_mask"]
+
+
+class PlainMember:
+    """A model as its encoder and its one-step decoder stand.
+
+    Args:
+        encoder: The encoder.
+        decoder_step: The one-step decoder.
+    """
+
+    def __init__(self, encoder: keras.Model, decoder_step: keras.Model) -> None:
+        self._encoder = encoder
+        self._decoder_step = decoder_step
+        self.source = _spec(encoder.input)
+        outputs = decoder_step.output
+        self.vocab_size = outputs["logits"].shape[-1]
+        self.has_attention = "attention" in outputs
+
+    def table_signature(self) -> list[tf.TensorSpec]:
+        """As `Member`."""
+        return []
+
+    def tables(self) -> list[Any]:
+        """As `Member`."""
+        return []
+
+    def start(self, source: Any, tables: list[Any]) -> tuple[Step, Any, Any, Any]:
+        """As `Member`."""
+        encoded = dict(self._encoder(source, training=False))
+        states = encoded.pop("states")
+
+        def step(token: Any, states: Any, sources: Any) -> tuple[Any, ...]:
+            outputs = self._decoder_step(
+                {**sources, "token": token, "states": states}, training=False
+            )
+            kept = [outputs["attention"]] if self.has_attention else []
+            return (outputs["logits"], outputs["states"], *kept)
+
+        return as_step(step, True), states, encoded, encoded.get("memory_mask")
 
 
 class Generator:
-    """Greedy search over inference models, compiled once for every shape.
+    """Searches over a model, or over several as one, compiled once for every shape.
 
     Args:
-        inference: What `build_inference_models` returns.
+        members: The models.
+        averaging: How distributions are averaged; see `kseq.decoding.averaged`.
     """
 
-    def __init__(self, inference: InferenceModels) -> None:
-        encoder, decoder_step = inference.encoder, inference.decoder_step
+    def __init__(self, members: Sequence[Member], averaging: str = "linear") -> None:
+        self._members = members
+        self._averaging = averaging
+        self._compiled: collections.OrderedDict[Any, Any] = collections.OrderedDict()
+        self._tables = compiled(lambda: [member.tables() for member in members], [])
+        self._table_signature = [member.table_signature() for member in members]
 
-        def search(
-            source: Any, max_lengths: Any, attention: bool = False
-        ) -> dict[str, Any]:
-            encoded = encoder(source, training=False)
-
-            def step(token: Any, states: Any) -> tuple[Any, ...]:
-                outputs = decoder_step(
-                    {**encoded, "token": token, "states": states}, training=False
-                )
-                kept = [outputs["attention"]] if attention else []
-                return (outputs["logits"], outputs["states"], *kept)
-
-            length = tf.shape(encoded["memory"])[1] if attention else None
-            return greedy(step, encoded["states"], max_lengths, attention_length=length)
-
-        shape, dtype = encoder.input.shape, encoder.input.dtype
-
-        def compiled(attention: bool) -> Any:
-            return tf.function(
-                functools.partial(search, attention=attention),
-                input_signature=[
-                    tf.TensorSpec(shape, dtype),
-                    tf.TensorSpec((None,), "int32"),
-                ],
-            )
-
-        # Neither is traced before its first call.
-        self._search = {attention: compiled(attention) for attention in (False, True)}
+    @property
+    def has_attention(self) -> bool:
+        """Whether there are attention weights."""
+        return all(member.has_attention for member in self._members)
 
     def __call__(
         self,
         source: np.ndarray,
-        max_length: int | None,
+        search: Any,
+        max_length: Any,
         batch_size: int,
-        attention: bool = False,
+        attention: bool,
+        prefix: Any,
     ) -> Hypotheses:
-        """Decodes sources that `check_source` has passed, batch by batch."""
+        """Decodes sources that `check_source` has passed, batch by batch.
+
+        Args:
+            source: The sources, (rows, source_length, ...).
+            search: A search, by name, dict or object.
+            max_length: Longest output: an integer, one for each row, a `LengthRatio`,
+                or None.
+            batch_size: Number of sources decoded at once.
+            attention: Return the attention weights.
+            prefix: Integer ids (rows, prefix_length), or None.
+        """
+        search = get(search)
         batch_size = check_integer("batch_size", batch_size, 1)
-        lengths = real_steps(source).sum(axis=1)  # (batch,)
-        if max_length is None:
-            max_lengths = 2 * lengths + 10
-        else:
-            longest = check_integer("max_length", max_length, 1)
-            max_lengths = np.full_like(lengths, longest)
+        vocab_size = self._members[0].vocab_size
+        search.constraints.check_vocab(vocab_size)
+        needs = {
+            "attention": attention,
+            "coverage_penalty": getattr(search, "coverage_penalty", 0.0) > 0,
+        }
+        for name, needed in needs.items():
+            if needed and not self.has_attention:
+                raise ValueError(f"`{name}` needs a model built with attention.")
+        lengths = real_steps(source).sum(axis=1)  # (rows,)
+        max_lengths = _max_lengths(max_length, lengths, source.ndim == 2)
+        if prefix is not None:
+            prefix = _check_prefix(prefix, len(source), vocab_size)
+        # A table of all tokens pays where at least as many are looked up.
+        looked_up = int(lengths.sum()) * search.rows_per_source
+        folds = any(self._table_signature) and looked_up >= vocab_size
+        function = self._function(search, attention, prefix is not None, folds)
+        further = [self._tables()] if folds else []
+        # Sources of like lengths together: a batch takes as long as its longest.
+        order = np.argsort(lengths, kind="stable")
         parts = []
         starts = range(0, max(len(source), 1), batch_size)
         for start in tqdm(starts, desc="decoding", delay=2, leave=False, disable=None):
-            rows = slice(start, start + batch_size)
+            rows = order[start : start + batch_size]
             longest = lengths[rows].max(initial=1)
-            found = self._search[attention](
+            arguments = [
                 tf.convert_to_tensor(source[rows, :longest]),
                 tf.convert_to_tensor(max_lengths[rows], tf.int32),
+                tf.convert_to_tensor(rows, tf.int32),
+            ]
+            if prefix is not None:
+                arguments.append(tf.convert_to_tensor(prefix[rows]))
+            found = {
+                name: value.numpy()
+                for name, value in function(*arguments, *further).items()
+            }
+            broken = found.pop("broken")
+            if broken.any():
+                raise ValueError(
+                    f"The model's logits for row {rows[broken].min()} of `source` are "
+                    "not finite (nan or inf): its weights have probably diverged. "
+                    "Train with a lower learning rate or clip the gradients."
+                )
+            parts.append(Hypotheses(**found))
+        return Hypotheses.concatenate(parts)[np.argsort(order)]
+
+    def _function(
+        self, search: Search, attention: bool, with_prefix: bool, folds: bool
+    ) -> Any:
+        """Returns the compiled search; it is traced at its first call only."""
+        name = type(search).__module__, type(search).__qualname__
+        config = json.dumps(search.get_config(), sort_keys=True)
+        key = (*name, config, attention, with_prefix, folds)
+        if key in self._compiled:
+            self._compiled.move_to_end(key)
+            return self._compiled[key]
+
+        def run(source: Any, max_lengths: Any, rows: Any, *further: Any) -> Any:
+            rest = list(further)
+            prefix = rest.pop(0) if with_prefix else None
+            tables = rest.pop(0) if folds else [[] for _ in self._members]
+            started = [
+                member.start(source, each)
+                for member, each in zip(self._members, tables, strict=True)
+            ]
+            steps, states, sources, masks = map(list, zip(*started, strict=True))
+            if len(steps) == 1:
+                step, states, sources = steps[0], states[0], sources[0]
+            else:
+                step = ensemble(steps, self._averaging)
+            return search.search(
+                step,
+                states,
+                max_lengths,
+                sources,
+                masks[0],
+                None,
+                prefix,
+                rows,
+                attention,
             )
-            parts.append(_hypotheses(found, start))
-        return Hypotheses.concatenate(parts)
+
+        ids = tf.TensorSpec((None, None), "int32")
+        numbers = tf.TensorSpec((None,), "int32")
+        signature = [self._members[0].source, numbers, numbers]
+        signature += [ids] if with_prefix else []
+        signature += [self._table_signature] if folds else []
+        self._compiled[key] = compiled(run, signature)
+        if len(self._compiled) > _MOST_COMPILED:
+            self._compiled.popitem(last=False)
+        return self._compiled[key]
+
+
+def compiled(function: Callable[..., Any], signature: list[Any]) -> Any:
+    """Returns a function in graph form, for all shapes of a signature.
+
+    Args:
+        function: A function of tensors.
+        signature: Its `tf.TensorSpec`s.
+    """
+    # TensorFlow counts the traces of what is written in one place together, and would
+    # warn of many; of an object like this it counts its own.
+    alone = functools.partial(function)
+    return tf.function(alone, input_signature=signature, autograph=False)
+
+
+def _spec(tensor: Any) -> tf.TensorSpec:
+    return tf.TensorSpec(tensor.shape, tensor.dtype)
+
+
+def _max_lengths(max_length: Any, lengths: np.ndarray, with_ends: bool) -> np.ndarray:
+    """Returns the longest output of each row, `</s>` included."""
+    if max_length is None:
+        return 2 * lengths + 10
+    if isinstance(max_length, LengthRatio):
+        return max_length(lengths - with_ends)
+    if np.ndim(max_length) == 0:
+        return np.full_like(lengths, check_integer("max_length", max_length, 1))
+    found = np.asarray(max_length)
+    if found.shape != lengths.shape or not np.issubdtype(found.dtype, np.integer):
+        raise ValueError(
+            "`max_length` must be an integer, a LengthRatio, or an integer for each of "
+            f"the {len(lengths)} rows. Received: shape {found.shape}, dtype "
+            f"{found.dtype}."
+        )
+    if found.size:
+        check_integer("max_length", found.min(), 1)
+    return found
+
+
+def _check_prefix(prefix: Any, rows: int, vocab_size: int) -> np.ndarray:
+    found = np.asarray(prefix)
+    wanted = f"`prefix` must be integer ids of shape ({rows}, time)"
+    if found.ndim != 2 or len(found) != rows:
+        raise ValueError(f"{wanted}. Received: shape {found.shape}.")
+    if not np.issubdtype(found.dtype, np.integer) and found.size:
+        raise ValueError(f"{wanted}. Received: dtype {found.dtype}.")
+    wrong = (found < 0) | (found >= vocab_size) | np.isin(found, [START, END])
+    wrong |= (found != 0) & np.pad(found == 0, [(0, 0), (1, 0)])[:, :-1]
+    if wrong.any():
+        row = int(wrong.any(axis=1).argmax())
+        raise ValueError(
+            f"{wanted}, tokens of 0..{vocab_size - 1} but <s> and </s>, padded with 0 "
+            f"on the right. Received: {found[row].tolist()} in row {row}."
+        )
+    return found.astype(np.int32)
 
 
 def real_steps(source: np.ndarray) -> np.ndarray:
@@ -150,21 +380,3 @@ def check_source(source: Any, side: Side) -> np.ndarray:
             f"{int(gaps.argmax())} has padding (0) before a real step."
         )
     return array.astype(np.float32 if features else np.int32)
-
-
-def _hypotheses(found: dict[str, Any], first_row: int) -> Hypotheses:
-    scores = found["scores"].numpy()
-    broken = ~np.isfinite(scores)
-    if broken.any():
-        raise ValueError(
-            f"The model's logits for row {first_row + int(broken.argmax())} of "
-            "`source` are not finite (nan or inf): its weights have probably "
-            "diverged. Train with a lower learning rate or clip the gradients."
-        )
-    return Hypotheses(
-        tokens=found["tokens"].numpy()[:, None],
-        lengths=found["lengths"].numpy()[:, None],
-        scores=scores[:, None],
-        truncated=found["truncated"].numpy()[:, None],
-        attention=found["attention"].numpy()[:, None] if "attention" in found else None,
-    )

@@ -1,11 +1,15 @@
 """Inference models for step-wise decoding, and the compiled search over them."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import keras
 
+from kseq.config import Seq2SeqConfig
+from kseq.decoding import Hypotheses
 from kseq.models.decoder import Decoder
+from kseq.models.generation import Generator, PlainMember, check_source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +39,48 @@ class InferenceModels:
             and the `states` after the token; where there is attention also
             `attention`, its weights (batch, source_length). Keras refuses tensors and
             numpy arrays in one call: give it all tensors.
+        config: The `Seq2SeqConfig` of the model.
     """
 
     encoder: keras.Model
     decoder_step: keras.Model
+    config: Seq2SeqConfig
+
+    @functools.cached_property
+    def _generator(self) -> Generator:
+        return Generator([PlainMember(self.encoder, self.decoder_step)])
+
+    def generate(
+        self,
+        source: Any,
+        search: Any = "greedy",
+        *,
+        max_length: Any = None,
+        batch_size: int = 256,
+        attention: bool = False,
+        prefix: Any = None,
+    ) -> Hypotheses:
+        """Decodes sources by these two models as they stand.
+
+        What comes out is what `Seq2Seq.generate` gives, whose arguments these are; that
+        is faster, by a folded form of the step. This is for a step that was changed.
+
+        Example:
+            >>> from kseq import build_inference_models, build_seq2seq
+            >>> model = build_seq2seq(
+            ...     source_vocab_size=11, target_vocab_size=11, units=8
+            ... )
+            >>> found = build_inference_models(model).generate([[5, 6, 3]], "beam")
+            >>> bool(
+            ...     abs(found.scores - model.generate([[5, 6, 3]], "beam").scores)
+            ...     < 1e-5
+            ... )
+            True
+        """
+        source = check_source(source, self.config.encoder)
+        return self._generator(
+            source, search, max_length, batch_size, attention, prefix
+        )
 
 
 def build_inference_models(model: keras.Model) -> InferenceModels:
@@ -109,4 +151,5 @@ def build_inference_models(model: keras.Model) -> InferenceModels:
         inputs["memory_mask"],
         inputs.get("attention_keys"),
     )
-    return InferenceModels(encoder, keras.Model(inputs, outputs, name="decoder_step"))
+    decoder_step = keras.Model(inputs, outputs, name="decoder_step")
+    return InferenceModels(encoder, decoder_step, decoder.config)

@@ -13,6 +13,8 @@ from kseq.layers import (
     DotAttention,
     FixedAttention,
     ForgetBias,
+    FusedGRU,
+    FusedLSTM,
     GeneralAttention,
     LayerNormGRU,
     LayerNormLSTM,
@@ -65,8 +67,8 @@ def recurrent_layer(
             options["bias_initializer"] = ForgetBias(config.forget_bias)
             options["unit_forget_bias"] = False
         makers = {
-            "lstm": keras.layers.LSTM,
-            "gru": keras.layers.GRU,
+            "lstm": FusedLSTM,
+            "gru": FusedGRU,
             "simple_rnn": keras.layers.SimpleRNN,
             "layer_norm_lstm": LayerNormLSTM,
             "layer_norm_gru": LayerNormGRU,
@@ -195,12 +197,20 @@ class Stack:
                     side.dropout, name=f"{name}_dropout_{index + 1}", dtype=dtype
                 )
 
-    def after(self, index: int, inputs: Any, outputs: Any) -> Any:
-        """Returns what goes on upwards from the layer with this number (from 0)."""
+    def after(self, index: int, inputs: Any, outputs: Any, run: Any = None) -> Any:
+        """Returns what goes on upwards from the layer with this number (from 0).
+
+        Args:
+            index: Number of the recurrent layer.
+            inputs: What it read.
+            outputs: What it gave.
+            run: What calls a layer on its inputs. Default: nothing but the call.
+        """
+        run = run or (lambda layer, x: layer(x))
         if index in self.additions:
-            outputs = self.additions[index]([outputs, inputs])
+            outputs = run(self.additions[index], [outputs, inputs])
         if index in self.dropouts:
-            outputs = self.dropouts[index](outputs)
+            outputs = run(self.dropouts[index], outputs)
         return outputs
 
 

@@ -27,7 +27,7 @@ from kseq.models import encoder as encoder_module
 from kseq.models.decoder import Decoder
 from kseq.models.encoder import build_encoder
 from kseq.models.feeding import fed_back_logits
-from kseq.models.generation import Generator, check_source
+from kseq.models.generation import FoldedMember, Generator, check_source
 from kseq.models.inference import Graph, InferenceModels, build_inference_models
 from kseq.models.recurrent import as_config
 from kseq.schedules import COINS, check_ratio
@@ -295,11 +295,14 @@ class Seq2Seq(DistributedTraining):
     def generate(
         self,
         source: Any,
-        max_length: int | None = None,
+        search: Any = "greedy",
+        *,
+        max_length: Any = None,
         batch_size: int = 256,
         attention: bool = False,
+        prefix: Any = None,
     ) -> Hypotheses:
-        """Decodes sources greedily: ids in, ids out.
+        """Decodes sources: ids in, ids out.
 
         The whole search runs in one compiled graph, which is made at the first call and
         serves every shape. A progress bar appears on stderr if it takes long.
@@ -308,19 +311,26 @@ class Seq2Seq(DistributedTraining):
             source: Integer ids (batch, time), each row ended by `</s>` (3) and padded
                 with 0 on the right; or float vectors (batch, time, dim) for a model
                 with a `"features"` source.
-            max_length: Longest output in tokens, `</s>` included. Default: for each
-                row 2 * its source length + 10.
+            search: `"greedy"` (default), `"beam"`, `"sampling"`, a dict, or an object
+                such as `kseq.decoding.BeamSearch(width=10, n=3)`; see
+                `kseq.decoding.get`.
+            max_length: Longest output in tokens, `</s>` included: an integer, or one
+                for each row, or a `kseq.decoding.LengthRatio` of the training data.
+                Default: for each row 2 * its source length + 10.
             batch_size: Number of rows decoded at once. Default 256.
             attention: Give the attention weights of every output token too. Default
                 False.
+            prefix: Integer ids (batch, prefix_length), tokens that each output begins
+                with, padded with 0 on the right. Default: none.
 
         Returns:
-            `Hypotheses` with n = 1.
+            `Hypotheses`, with the n of the search.
 
         Raises:
             ValueError: If the ids are out of range, or of the wrong rank or dtype, or
                 a row is empty or not padded on the right; if `attention` is asked of a
-                model without any.
+                model without any; if the search is unknown; if the model's logits are
+                not finite.
 
         Example:
             >>> from kseq import build_seq2seq
@@ -329,15 +339,22 @@ class Seq2Seq(DistributedTraining):
             ... )
             >>> model.generate([[5, 6, 3], [7, 3, 0]], max_length=4).tokens.shape[:2]
             (2, 1)
+            >>> model.generate([[5, 6, 3]], "beam", max_length=4).scores.shape
+            (1, 1)
         """
         source = check_source(source, self.config.encoder)
-        if attention and self.config.attention is None:
-            raise ValueError(
-                "`attention` must be False for a model that was built without one."
-            )
+        return self._searches()(
+            source, search, max_length, batch_size, attention, prefix
+        )
+
+    def _searches(self) -> Generator:
         if self._generator is None:
-            self._generator = Generator(self._inference())
-        return self._generator(source, max_length, batch_size, attention)
+            self._generator = Generator([self.search_member()])
+        return self._generator
+
+    def search_member(self) -> FoldedMember:
+        """Returns the model as a search sees it."""
+        return FoldedMember(self._inference().encoder, self.graph.decoder)
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
         """Saves the model, whole or not at all: a crash leaves an older file as it was.

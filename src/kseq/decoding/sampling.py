@@ -1,0 +1,151 @@
+"""Sampling: tokens drawn from the model's distribution, or from its upper part."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kseq.checks import check_integer, check_number
+from kseq.decoding.search import Search
+from kseq.decoding.steps import Step
+from kseq.decoding.walk import walk
+
+
+@keras.saving.register_keras_serializable(package="kseq")
+class Sampling(Search):
+    """Draws each token at random, by its probability given those before.
+
+    The draws are a function of the seed, of n, of the number of the source in the call,
+    of the output's number and of the step: the batch size changes nothing. The scores
+    are the model's own log-probabilities, of a temperature of 1 and the whole
+    vocabulary.
+
+    Args:
+        n: Number of outputs drawn for each source, not sorted. Default 1.
+        temperature: Above 0; the logits are divided by it. Below 1 it makes likely
+            tokens likelier. Default 1.
+        top_k: Draw among the k most probable tokens alone. Default None: all.
+        top_p: Draw among the fewest most probable tokens alone that have this
+            probability together, in (0, 1]. Default None: all. With `top_k`, of those.
+        seed: Integer. Default 0.
+        **constraints: Those of `Search`: `min_length`, `forbidden`,
+            `no_repeat_ngram_size`, `suppress_unknown`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from kseq.decoding import Sampling
+        >>> def a_coin(token, states):  # 4 or 5, for ever
+        ...     logits = tf.constant([[-99.0, -99.0, -99.0, -99.0, 0.0, 0.0]])
+        ...     return tf.repeat(logits, tf.shape(token)[0], axis=0), states
+        >>> found = Sampling(n=3, seed=1)(a_coin, states=[], max_lengths=[8])
+        >>> tokens = found["tokens"].numpy()
+        >>> tokens.shape, set(tokens.ravel().tolist())
+        ((1, 3, 8), {4, 5})
+
+    Reference:
+        Fan et al., 2018, "Hierarchical Neural Story Generation" (top-k); Holtzman et
+        al., 2020, "The Curious Case of Neural Text Degeneration" (top-p).
+    """
+
+    def __init__(
+        self,
+        n: int = 1,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+        **constraints: Any,
+    ) -> None:
+        super().__init__(**constraints)
+        self._n = check_integer("n", n, 1)
+        self.temperature = check_number("temperature", temperature)
+        if not self.temperature:
+            raise ValueError(f"`temperature` must be above 0. Received: {temperature}.")
+        self.top_k = None if top_k is None else check_integer("top_k", top_k, 1)
+        self.top_p = None if top_p is None else check_number("top_p", top_p)
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"`top_p` must be in (0, 1]. Received: {top_p}.")
+        self.seed = check_integer("seed", seed, 0)
+        if self.seed >= 2**63:
+            raise ValueError(f"`seed` must be below 2**63. Received: {seed}.")
+
+    @property
+    def n(self) -> int:
+        return self._n
+
+    @property
+    def rows_per_source(self) -> int:
+        return self._n
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "n": self.n,
+            "temperature": self.temperature,
+            "top_k": self.top_k,
+            "top_p": self.top_p,
+            "seed": self.seed,
+            **super().get_config(),
+        }
+
+    def search(
+        self,
+        step: Step,
+        states: Any,
+        max_lengths: Any,
+        sources: Any,
+        source_mask: Any,
+        min_lengths: Any,
+        prefix: Any,
+        rows: Any,
+        attention: bool,
+    ) -> dict[str, Any]:
+        steps = tf.reduce_max(tf.pad(max_lengths, [[0, 1]], constant_values=1))
+        # By row, so that a row's numbers are its own; their beginning does not hang on
+        # the number of steps.
+        draws = tf.map_fn(
+            lambda row: tf.random.stateless_uniform(
+                [steps, self.n], [self.seed, tf.cast(row, tf.int64)]
+            ),
+            # And one more: an array of no rows has no shape.
+            tf.pad(rows, [[0, 1]]),
+            fn_output_signature=tf.TensorSpec([None, self.n], tf.float32),
+        )  # (batch + 1, steps, n)
+        draws = tf.reshape(tf.transpose(draws, [0, 2, 1]), [-1, steps])
+
+        def choose(logits: Any, numbers: Any, time: Any) -> Any:
+            drawn = tf.gather(draws[:, time], numbers)[:, None]  # (rows, 1)
+            size = logits.shape[1] or tf.shape(logits)[1]
+            kept = size if self.top_k is None else tf.minimum(self.top_k, size)
+            # Likeliest first, so that what is cut off is at the end.
+            logits, tokens = tf.math.top_k(logits, kept)
+            # Of what the best leads by, however small the temperature.
+            behind = logits - logits[:, :1]
+            coldest = np.finfo(np.float32).tiny
+            probs = tf.nn.softmax(behind / max(self.temperature, coldest))
+            if self.top_p is not None:
+                before = tf.cumsum(probs, axis=1, exclusive=True)
+                probs = tf.where(before < self.top_p, probs, 0.0)
+            reached = tf.cumsum(probs, axis=1)
+            passed = (reached <= drawn * reached[:, -1:]) & (probs > 0)
+            index = tf.reduce_sum(tf.cast(passed, tf.int32), axis=1)
+            # Rounding may take the sum to its end: the last token with a chance.
+            last = tf.reduce_sum(tf.cast(probs > 0, tf.int32), axis=1) - 1
+            index = tf.minimum(index, tf.maximum(last, 0))
+            return tf.gather(tokens, index, batch_dims=1)
+
+        return walk(
+            choose,
+            self.constraints,
+            self.n,
+            step,
+            states,
+            max_lengths,
+            sources,
+            min_lengths,
+            prefix,
+            attention,
+        )

@@ -1,0 +1,59 @@
+"""Searches by name, dict or object."""
+
+from typing import Any
+
+import keras
+
+from kseq.decoding.beam import BeamSearch
+from kseq.decoding.greedy import Greedy
+from kseq.decoding.sampling import Sampling
+from kseq.decoding.search import Search
+
+SEARCHES: dict[str, type[Search]] = {
+    "greedy": Greedy,
+    "sampling": Sampling,
+    "beam": BeamSearch,
+}
+
+
+def get(search: Any) -> Search:
+    """Returns a search by its name, its config or itself.
+
+    Args:
+        search: `"greedy"`, `"sampling"` or `"beam"`, each with its defaults; a dict of
+            `class_name`, one of these names, and `config`, a dict of its arguments; a
+            dict made by `keras.saving.serialize_keras_object`; or a `Search`.
+
+    Raises:
+        ValueError: If it is none of these.
+
+    Example:
+        >>> from kseq import decoding
+        >>> decoding.get({"class_name": "beam", "config": {"width": 3}}).width
+        3
+    """
+    wanted = (
+        f"`search` must be one of {', '.join(map(repr, SEARCHES))}, a dict of "
+        "`class_name` and `config`, or a kseq.decoding.Search."
+    )
+    if isinstance(search, Search):
+        return search
+    if isinstance(search, str) and search in SEARCHES:
+        return SEARCHES[search]()
+    name = search.get("class_name") if isinstance(search, dict) else None
+    if isinstance(name, str) and name in SEARCHES:
+        unknown = set(search) - {"class_name", "config"}
+        if unknown:
+            raise ValueError(f"{wanted} Received: also {sorted(unknown)}.")
+        try:
+            return SEARCHES[name](**search.get("config", {}))
+        except TypeError as error:
+            raise ValueError(f"{wanted} Received: {search!r}: {error}.") from error
+    if isinstance(search, dict):
+        try:
+            found = keras.saving.deserialize_keras_object(search)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{wanted} Received: {search!r}.") from error
+        if isinstance(found, Search):
+            return found
+    raise ValueError(f"{wanted} Received: {search!r}.")

@@ -1,0 +1,124 @@
+"""Scores of given outputs: the model's log-probabilities of forced tokens."""
+
+import weakref
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from kseq.checks import check_integer
+from kseq.decoding.ensembles import averaged
+from kseq.models.ensemble import Ensemble
+from kseq.models.generation import check_source, compiled, real_steps
+from kseq.models.seq2seq import INPUTS, Seq2Seq
+
+# A compiled function for each model: it holds the model weakly, so that it goes too.
+_COMPILED: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
+
+
+def score(
+    model: Seq2Seq | Ensemble, source: Any, target: Any, batch_size: int = 256
+) -> np.ndarray:
+    """Returns the log-probability of every token of given targets.
+
+    Args:
+        model: A `Seq2Seq` or an `Ensemble`.
+        source: Integer ids (batch, source_length), or float vectors (batch,
+            source_length, dim), as for `Seq2Seq.generate`.
+        target: Integer ids (batch, target_length), each row ended by `</s>` (3) and
+            padded with 0 on the right; or (batch, n, target_length), several for each
+            source, as in `Hypotheses.tokens`. A row without `</s>` is scored as one
+            that was cut.
+        batch_size: Number of targets scored at once. Default 256.
+
+    Returns:
+        Float32 log-probabilities in nats, of the shape of `target`, 0 at padding. Their
+        sums over the last axis are the scores that a search gives.
+
+    Raises:
+        TypeError: If `model` is neither.
+        ValueError: If the ids are not as described.
+
+    Example:
+        >>> import numpy as np
+        >>> from kseq import build_seq2seq, score
+        >>> model = build_seq2seq(source_vocab_size=11, target_vocab_size=11, units=8)
+        >>> found = model.generate([[5, 6, 3]], "beam", max_length=5)
+        >>> log_probs = score(model, [[5, 6, 3]], found.tokens)
+        >>> bool(np.allclose(log_probs.sum(axis=-1), found.scores, atol=1e-5))
+        True
+    """
+    if not isinstance(model, Seq2Seq | Ensemble):
+        raise TypeError(
+            "`model` must be a kseq.Seq2Seq or a kseq.Ensemble. Received: "
+            f"{type(model).__name__}."
+        )
+    batch_size = check_integer("batch_size", batch_size, 1)
+    source = check_source(source, model.config.encoder)
+    target = _check_target(target, len(source), model.config.target_vocab_size)
+    flat = target.reshape(-1, target.shape[-1])
+    row_of = np.repeat(np.arange(len(source)), len(flat) // max(len(source), 1))
+    lengths = (flat != 0).sum(axis=1)
+    source_lengths = real_steps(source).sum(axis=1)[row_of]
+    if model not in _COMPILED:
+        _COMPILED[model] = _compiled(model)
+    found = np.zeros(flat.shape, np.float32)
+    order = np.lexsort((source_lengths, lengths))
+    starts = range(0, len(flat), batch_size)
+    for start in tqdm(starts, desc="scoring", delay=2, leave=False, disable=None):
+        rows = order[start : start + batch_size]
+        longest = max(int(lengths[rows].max()), 1)
+        found[rows, :longest] = _COMPILED[model](
+            tf.convert_to_tensor(
+                source[row_of[rows], : source_lengths[rows].max(initial=1)]
+            ),
+            tf.convert_to_tensor(flat[rows, :longest]),
+        )
+    return found.reshape(target.shape)
+
+
+def _compiled(model: Seq2Seq | Ensemble) -> Any:
+    held = weakref.ref(model)
+    first = model.models[0] if isinstance(model, Ensemble) else model
+    inputs = first.input[INPUTS[0]]
+
+    def run(source: Any, target: Any) -> Any:
+        model = held()
+        assert model is not None  # whoever calls holds it
+        start = tf.fill([tf.shape(target)[0], 1], 2)
+        given = tf.concat([start, target[:, :-1]], axis=1)
+        feed = {INPUTS[0]: source, INPUTS[1]: given}
+        members = model.models if isinstance(model, Ensemble) else [model]
+        logits = [member(feed, training=False) for member in members]
+        if len(logits) == 1:
+            log_probs = tf.nn.log_softmax(tf.cast(logits[0], tf.float32))
+        else:
+            log_probs = averaged(logits, model.averaging)
+        gained = tf.gather(log_probs, target, batch_dims=2)
+        return tf.where(tf.equal(target, 0), 0.0, gained)
+
+    signature = [
+        tf.TensorSpec(inputs.shape, inputs.dtype),
+        tf.TensorSpec((None, None), "int32"),
+    ]
+    return compiled(run, signature)
+
+
+def _check_target(target: Any, rows: int, vocab_size: int) -> np.ndarray:
+    found = np.asarray(target)
+    wanted = f"`target` must be integer ids of shape ({rows}, [n,] time)"
+    if found.ndim not in (2, 3) or len(found) != rows or not found.shape[-1]:
+        raise ValueError(f"{wanted}. Received: shape {found.shape}.")
+    if not np.issubdtype(found.dtype, np.integer):
+        raise ValueError(f"{wanted}. Received: dtype {found.dtype}.")
+    ended = np.pad(found, [(0, 0)] * (found.ndim - 1) + [(1, 0)], constant_values=2)
+    ended = (ended == 0) | (ended == 3)  # padding or </s> before
+    wrong = (found < 0) | (found >= vocab_size) | ((found != 0) & ended[..., :-1])
+    if wrong.any():
+        row = tuple(int(k) for k in np.argwhere(wrong)[0][:-1])
+        raise ValueError(
+            f"{wanted}, in 0..{vocab_size - 1}, nothing but padding (0) after </s>. "
+            f"Received: {found[row].tolist()} in row {row[0]}."
+        )
+    return found.astype(np.int32)
