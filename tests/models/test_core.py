@@ -609,7 +609,7 @@ def test_the_summary_names_the_layers_inside_the_loop() -> None:
     assert "decoder_loop (InputFeedingLoop)" in text
     for name in [
         "decoder_lstm_1 (FusedLSTM)",
-        "decoder_lstm_2 (LSTM)",
+        "decoder_lstm_2 (FusedLSTM)",
         "decoder_attention (AdditiveAttention)",
         "decoder_attentional_hidden",  # its class is on a line of its own
         "decoder_hidden_dropout (Dropout)",

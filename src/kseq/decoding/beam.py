@@ -22,6 +22,9 @@ from kseq.decoding.steps import (
 
 STOPS = ("best", "first")
 
+# With no more tokens than this the best continuations are chosen among all at once.
+_SMALL_VOCAB = 256
+
 # Attention below this counts as this in the coverage penalty: a logarithm needs it.
 _LEAST_COVERAGE = 1e-9
 
@@ -357,13 +360,13 @@ class _Expansion:
             None if self.min_lengths is None else take(self.min_lengths, in_batch),
             None if self.prefix is None else take(self.prefix, in_batch),
         )
-        size = logits.shape[1]
-        if size is None:
-            best = tf.minimum(tf.shape(logits)[1], width)
-        else:
-            best = min(size, width)
-        top, tokens = tf.math.top_k(allowed, best)  # (rows, best)
-        gains = top - normalizer[:, None]
+        best = size = logits.shape[1] or tf.shape(logits)[1]
+        tokens = tf.broadcast_to(tf.range(size), tf.shape(allowed))
+        if logits.shape[1] is None or size > _SMALL_VOCAB:
+            # The best of each hypothesis first, then the best of those.
+            best = tf.minimum(size, width)
+            allowed, tokens = tf.math.top_k(allowed, best)  # (rows, best)
+        gains = allowed - normalizer[:, None]
         # Back to one row for each hypothesis, those that have ended too.
         place = tf.maximum(tf.cumsum(tf.cast(alive, tf.int32)) - 1, 0)
         gains = tf.where(alive[:, None], tf.gather(gains, place), -np.inf)
