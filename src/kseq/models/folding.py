@@ -28,6 +28,9 @@ from kseq.layers import (
 from kseq.layers.attention import ATTENTIONS
 from kseq.models.decoder import Decoder
 
+# Inputs and states that are together no wider than this are multiplied as they are.
+_SMALL = 256
+
 # Larger tables of one-hot vectors would cost more than they spare.
 _MOST_ONE_HOT = 512
 
@@ -109,6 +112,7 @@ class FoldedDecoder:
         self.sums: list[_Sum] = []
         self.word_is_read = False
         self.states_read: set[int] = set()
+        self.small_cells: list[Any] = []
         self.keys_are_folded = False
         self._discover(memory_dim, keys_dim)
 
@@ -183,6 +187,7 @@ class FoldedDecoder:
             sources["keys"] = keys
         if self.attention is None:
             sources = {}
+        gates = {id(cell): _gates(cell, self.dtype) for cell in self.small_cells}
         kernels = []
         for number, each in enumerate(self.sums):
             stacked = [self._kernel(kernel) for _, kernel in each.states]
@@ -214,7 +219,9 @@ class FoldedDecoder:
             }
 
         def advance(tokens: Any, carried: Any, constants: Any) -> tuple[Any, ...]:
-            return _Folded(self, kernels, tables, tokens, carried, constants).step()
+            return _Folded(
+                self, kernels, gates, tables, tokens, carried, constants
+            ).step()
 
         return Step(advance, self.decoder.project, carry), sources
 
@@ -353,15 +360,43 @@ class _Run:
             outputs, (_, after) = cell.combine(flat(x), flat(y), flat(c))
             outputs, after = _unflat(outputs, c), _unflat(after, c)
             return outputs, [outputs, after]
-        gates = self.linear(
-            [(inputs, cell.kernel), (h, cell.recurrent_kernel)], _bias(cell)
-        )
+        sigma, tanh = cell.recurrent_activation, cell.activation
         # Keras orders the gates: input, forget, cell, output
-        i, f, g, o = tf.split(gates, 4, axis=-1)
-        c = cell.recurrent_activation(f) * c
-        c += cell.recurrent_activation(i) * cell.activation(g)
-        h = cell.recurrent_activation(o) * cell.activation(c)
+        activations = (sigma, sigma, tanh, sigma)
+        if _is_small(cell, inputs):
+            i, f, g, o = self.whole_gates(cell, inputs, h, activations)
+        else:
+            gates = self.linear(
+                [(inputs, cell.kernel), (h, cell.recurrent_kernel)], _bias(cell)
+            )
+            i, f, g, o = (
+                activation(gate)
+                for activation, gate in zip(
+                    activations, tf.split(gates, 4, axis=-1), strict=True
+                )
+            )
+        c = f * c + i * g
+        h = o * tanh(c)
         return h, [h, c]
+
+    def whole_gates(
+        self, cell: Any, inputs: Any, h: Any, activations: Sequence[Any]
+    ) -> list[Any]:
+        """Returns the gates of a small LSTM, each by one product with its activation.
+
+        TensorFlow does such a product, its bias and its activation in one pass.
+        """
+        x = tf.concat([self.value(inputs), self.value(h)], axis=-1)
+        return [
+            _unflat(activation(tf.nn.bias_add(tf.matmul(flat(x), kernel), bias)), x)
+            for activation, (kernel, bias) in zip(
+                activations, self.gates_of(cell), strict=True
+            )
+        ]
+
+    def gates_of(self, cell: Any) -> list[tuple[Any, Any]]:
+        """Returns kernel and bias of each gate of an LSTM's cell."""
+        raise NotImplementedError
 
     def _gru(self, cell: Any, inputs: Any, h: Any) -> tuple[Any, list[Any]]:
         units = cell.units
@@ -476,6 +511,10 @@ class _Discovery(_Run):
         self.folded.states_read.add(index)
         return self.states[index]
 
+    def gates_of(self, cell: Any) -> list[tuple[Any, Any]]:
+        self.folded.small_cells.append(cell)
+        return _gates(cell, self.folded.dtype)
+
     def total(self, products: list[tuple[Any, Any]], bias: Any, units: int) -> Any:
         found = _Sum(bias=bias, units=units)
         self.folded.sums.append(found)
@@ -499,6 +538,7 @@ class _Folded(_Run):
         self,
         folded: FoldedDecoder,
         kernels: list[dict[str, Any]],
+        gates: dict[int, list[tuple[Any, Any]]],
         tables: list[Any] | None,
         tokens: Any,
         carried: dict[str, Any],
@@ -506,6 +546,7 @@ class _Folded(_Run):
     ) -> None:
         super().__init__(folded)
         self.kernels = kernels
+        self.gates = gates
         self.tokens = tokens
         self.tables = tables
         self.carried = carried
@@ -525,6 +566,9 @@ class _Folded(_Run):
 
     def state(self, index: int) -> Any:
         return self.carried["states"][str(index)]
+
+    def gates_of(self, cell: Any) -> list[tuple[Any, Any]]:
+        return self.gates[id(cell)]
 
     def total(self, products: list[tuple[Any, Any]], bias: Any, units: int) -> Any:
         number, self._number = self._number, self._number + 1
@@ -551,6 +595,26 @@ class _Folded(_Run):
             else:
                 terms.append(_times(self.value(value), next(others)))
         return _added(terms)
+
+
+def _is_small(cell: Any, inputs: Any) -> bool:
+    """Whether an LSTM's products cost less than what folding them would move about.
+
+    Rows of a table and of products are four times as wide as a state.
+    """
+    parts = _parts(inputs)
+    return (
+        cell.use_bias
+        and all(isinstance(part, _Word) for part in parts)
+        and _width(inputs) + cell.units <= _SMALL
+    )
+
+
+def _gates(cell: Any, dtype: str) -> list[tuple[Any, Any]]:
+    kernel = tf.concat([cell.kernel, cell.recurrent_kernel], axis=0)
+    kernels = tf.split(tf.cast(kernel, dtype), 4, axis=1)
+    biases = tf.split(tf.cast(tf.convert_to_tensor(cell.bias), dtype), 4)
+    return list(zip(kernels, biases, strict=True))
 
 
 def _bias(cell: Any) -> Any:
