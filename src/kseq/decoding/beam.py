@@ -8,9 +8,13 @@ import tensorflow as tf
 
 from kseq.checks import check_integer, check_number
 from kseq.decoding.constraints import END, START
-from kseq.decoding.search import Search, attention_weights, finite_normalizer
+from kseq.decoding.search import (
+    Problem,
+    Search,
+    attention_weights,
+    finite_normalizer,
+)
 from kseq.decoding.steps import (
-    Step,
     by_source,
     flat,
     map_nest,
@@ -184,55 +188,32 @@ class BeamSearch(Search):
         lengths = tf.cast(lengths, tf.float32)
         return ((beta + lengths) / (beta + 1)) ** alpha
 
-    def search(
-        self,
-        step: Step,
-        states: Any,
-        max_lengths: Any,
-        sources: Any,
-        source_mask: Any,
-        min_lengths: Any,
-        prefix: Any,
-        rows: Any,
-        attention: bool,
-    ) -> dict[str, Any]:
-        expansion = _Expansion(
-            self, step, max_lengths, source_mask, min_lengths, prefix, attention
-        )
-        return expansion.run(states, sources)
+    def search(self, problem: Problem) -> dict[str, Any]:
+        return _Expansion(self, problem).run()
 
 
 class _Expansion:
     """One run of a beam search over a batch."""
 
-    def __init__(
-        self,
-        search: BeamSearch,
-        step: Step,
-        max_lengths: Any,
-        source_mask: Any,
-        min_lengths: Any,
-        prefix: Any,
-        attention: bool,
-    ) -> None:
+    def __init__(self, search: BeamSearch, problem: Problem) -> None:
         self.options = search
+        self.problem = problem
         self.width = search.width
-        self.step = step
-        self.max_lengths = max_lengths
-        self.source_mask = source_mask
-        self.min_lengths = min_lengths
-        self.prefix = prefix
-        self.attention = attention
-        self.batch = tf.shape(max_lengths)[0]
-        self.steps = tf.reduce_max(tf.concat([max_lengths, [1]], axis=0))
+        self.step = problem.step
+        self.max_lengths = problem.max_lengths
+        self.batch = tf.shape(problem.max_lengths)[0]
+        self.steps = tf.reduce_max(tf.concat([problem.max_lengths, [1]], axis=0))
 
-    def run(self, states: Any, sources: Any) -> dict[str, Any]:
+    def run(self) -> dict[str, Any]:
+        """Searches."""
         none = self.max_lengths < 1
         pool = self._empty_pool(none)
         broken = tf.zeros([self.batch], tf.bool)
         rows = tf.where(~none)[:, 0]
         # The first step has one hypothesis for each source, the others `width`.
-        carried = map_nest(lambda x: x[:, None], self.step.carry(take(states, rows)))
+        carried = map_nest(
+            lambda x: x[:, None], self.step.carry(take(self.problem.states, rows))
+        )
         ones = [tf.shape(rows)[0], 1]
         live = _Live(
             tf.cast(rows, tf.int32),
@@ -240,14 +221,14 @@ class _Expansion:
             tf.zeros(ones),
             tf.fill(ones, True),
             carried,
-            take(sources, rows),
+            take(self.problem.sources, rows),
             take(self.options.constraints.start(self.batch, self.steps), rows),
             [],
         )
         past = _Past(
             self._array(tf.int32), self._array(tf.int32), self._array(tf.float32), []
         )
-        if self.attention:
+        if self.problem.attention:
             array = tf.TensorArray(
                 tf.float32,
                 self.steps,
@@ -352,13 +333,12 @@ class _Expansion:
         normalizer, wrong = finite_normalizer(logits)  # (rows,)
         of_source = tf.cast(rows, tf.int32) // before
         in_batch = tf.gather(live.rows, of_source)
-        constraints = self.options.constraints
-        allowed = constraints.allow(
+        allowed = self.problem.allowed(
+            self.options.constraints,
             logits,
             time,
             take(flat(live.history), rows),
-            None if self.min_lengths is None else take(self.min_lengths, in_batch),
-            None if self.prefix is None else take(self.prefix, in_batch),
+            in_batch,
         )
         best = size = logits.shape[1] or tf.shape(logits)[1]
         tokens = tf.broadcast_to(tf.range(size), tf.shape(allowed))
@@ -492,8 +472,8 @@ class _Expansion:
     def _penalty(self, coverage: Any, rows: Any) -> Any:
         """Returns the sums of the coverage's logarithms, (sources, width)."""
         logs = tf.math.log(tf.clip_by_value(coverage, _LEAST_COVERAGE, 1.0))
-        if self.source_mask is not None:
-            mask = tf.gather(self.source_mask, rows)
+        if self.problem.source_mask is not None:
+            mask = tf.gather(self.problem.source_mask, rows)
             logs = tf.where(mask[:, None], logs, 0.0)
         return tf.reduce_sum(logs, axis=-1)
 

@@ -5,8 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kseq.decoding.search import Search
-from kseq.decoding.steps import Step
+from kseq.decoding.search import Problem, Search
 from kseq.decoding.walk import walk
 
 
@@ -33,30 +32,8 @@ class Greedy(Search):
 
     n = rows_per_source = 1
 
-    def search(
-        self,
-        step: Step,
-        states: Any,
-        max_lengths: Any,
-        sources: Any,
-        source_mask: Any,
-        min_lengths: Any,
-        prefix: Any,
-        rows: Any,
-        attention: bool,
-    ) -> dict[str, Any]:
+    def search(self, problem: Problem) -> dict[str, Any]:
         def choose(logits: Any, numbers: Any, time: Any) -> Any:
             return tf.argmax(logits, axis=1, output_type=tf.int32)
 
-        return walk(
-            choose,
-            self.constraints,
-            1,
-            step,
-            states,
-            max_lengths,
-            sources,
-            min_lengths,
-            prefix,
-            attention,
-        )
+        return walk(choose, self.constraints, 1, problem)

@@ -7,8 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kseq.checks import check_integer, check_number
-from kseq.decoding.search import Search
-from kseq.decoding.steps import Step
+from kseq.decoding.search import Problem, Search
 from kseq.decoding.walk import walk
 
 
@@ -91,19 +90,8 @@ class Sampling(Search):
             **super().get_config(),
         }
 
-    def search(
-        self,
-        step: Step,
-        states: Any,
-        max_lengths: Any,
-        sources: Any,
-        source_mask: Any,
-        min_lengths: Any,
-        prefix: Any,
-        rows: Any,
-        attention: bool,
-    ) -> dict[str, Any]:
-        steps = tf.reduce_max(tf.pad(max_lengths, [[0, 1]], constant_values=1))
+    def search(self, problem: Problem) -> dict[str, Any]:
+        steps = tf.reduce_max(tf.pad(problem.max_lengths, [[0, 1]], constant_values=1))
         # By row, so that a row's numbers are its own; their beginning does not hang on
         # the number of steps.
         draws = tf.map_fn(
@@ -111,7 +99,7 @@ class Sampling(Search):
                 [steps, self.n], [self.seed, tf.cast(row, tf.int64)]
             ),
             # And one more: an array of no rows has no shape.
-            tf.pad(rows, [[0, 1]]),
+            tf.pad(problem.rows, [[0, 1]]),
             fn_output_signature=tf.TensorSpec([None, self.n], tf.float32),
         )  # (batch + 1, steps, n)
         draws = tf.reshape(tf.transpose(draws, [0, 2, 1]), [-1, steps])
@@ -137,15 +125,4 @@ class Sampling(Search):
             index = tf.minimum(index, tf.maximum(last, 0))
             return tf.gather(tokens, index, batch_dims=1)
 
-        return walk(
-            choose,
-            self.constraints,
-            self.n,
-            step,
-            states,
-            max_lengths,
-            sources,
-            min_lengths,
-            prefix,
-            attention,
-        )
+        return walk(choose, self.constraints, self.n, problem)

@@ -1,11 +1,59 @@
 """What all searches have in common."""
 
+import dataclasses
 from typing import Any
 
 import tensorflow as tf
 
 from kseq.decoding.constraints import Constraints
-from kseq.decoding.steps import Step, as_step, map_nest
+from kseq.decoding.steps import Step, as_step, map_nest, take
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What a search is called on, checked: tensors, named as by `Search`.
+
+    Attributes:
+        step: A `Step`.
+        states: Nest of (batch, ...).
+        max_lengths: int32 (batch,).
+        sources: Nest of (batch, ...); an empty list where there are none.
+        source_mask: bool (batch, source_length), or None.
+        min_lengths: int32 (batch,), or None.
+        prefix: int32 (batch, prefix_length), or None.
+        rows: int32 (batch,).
+        attention: Whether the attention weights are asked for.
+    """
+
+    step: Step
+    states: Any
+    max_lengths: Any
+    sources: Any
+    source_mask: Any
+    min_lengths: Any
+    prefix: Any
+    rows: Any
+    attention: bool
+
+    def allowed(
+        self, constraints: Constraints, logits: Any, time: Any, history: Any, rows: Any
+    ) -> Any:
+        """Returns logits with -inf at the tokens that may not come next.
+
+        Args:
+            constraints: Those of the search.
+            logits: Float32 (rows, vocab).
+            time: Number of the step.
+            history: What the constraints remember, for these rows.
+            rows: int32 (rows,), the places of their sources in the batch.
+        """
+        return constraints.allow(
+            logits,
+            time,
+            history,
+            None if self.min_lengths is None else take(self.min_lengths, rows),
+            None if self.prefix is None else take(self.prefix, rows),
+        )
 
 
 class Search:
@@ -94,15 +142,17 @@ class Search:
         if source_mask is not None:
             source_mask = tf.convert_to_tensor(source_mask, tf.bool)
         found = self.search(
-            as_step(step, sources is not None),
-            map_nest(tf.convert_to_tensor, states),
-            max_lengths,
-            map_nest(tf.convert_to_tensor, [] if sources is None else sources),
-            source_mask,
-            None if min_lengths is None else tf.cast(min_lengths, tf.int32),
-            None if prefix is None else tf.cast(prefix, tf.int32),
-            rows,
-            attention,
+            Problem(
+                as_step(step, sources is not None),
+                map_nest(tf.convert_to_tensor, states),
+                max_lengths,
+                map_nest(tf.convert_to_tensor, [] if sources is None else sources),
+                source_mask,
+                None if min_lengths is None else tf.cast(min_lengths, tf.int32),
+                None if prefix is None else tf.cast(prefix, tf.int32),
+                rows,
+                attention,
+            )
         )
         broken = found.pop("broken")
         message = (
@@ -119,19 +169,11 @@ class Search:
             raise ValueError(f"{message} {rows.numpy()[broken.numpy()].tolist()}.")
         return found
 
-    def search(
-        self,
-        step: Step,
-        states: Any,
-        max_lengths: Any,
-        sources: Any,
-        source_mask: Any,
-        min_lengths: Any,
-        prefix: Any,
-        rows: Any,
-        attention: bool,
-    ) -> dict[str, Any]:
+    def search(self, problem: "Problem") -> dict[str, Any]:
         """Searches, with checked arguments.
+
+        Args:
+            problem: A `Problem`.
 
         Returns:
             As `__call__`, and `broken`, bool (batch,), the sources whose logits were

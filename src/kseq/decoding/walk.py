@@ -7,9 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from kseq.decoding.constraints import END, START, Constraints
-from kseq.decoding.search import attention_weights, finite_normalizer
+from kseq.decoding.search import Problem, attention_weights, finite_normalizer
 from kseq.decoding.steps import (
-    Step,
     by_source,
     flat,
     map_nest,
@@ -48,13 +47,7 @@ def walk(
     choose: Callable[[Any, Any, Any], Any],
     constraints: Constraints,
     n: int,
-    step: Step,
-    states: Any,
-    max_lengths: Any,
-    sources: Any,
-    min_lengths: Any,
-    prefix: Any,
-    attention: bool,
+    problem: Problem,
 ) -> dict[str, Any]:
     """Decodes a batch in one loop inside the graph.
 
@@ -64,17 +57,12 @@ def walk(
             (rows,), and the number of the step, to tokens, int32 (rows,).
         constraints: What it may not choose.
         n: Number of outputs for each source.
-        step: A `Step`.
-        states: Nest of (batch, ...).
-        max_lengths: int32 (batch,).
-        sources: Nest of (batch, ...).
-        min_lengths: int32 (batch,), or None.
-        prefix: int32 (batch, prefix_length), or None.
-        attention: Return the attention weights.
+        problem: What the search is called on.
 
     Returns:
         As `Search`, and `broken`, bool (batch,).
     """
+    step, max_lengths = problem.step, problem.max_lengths
     batch = tf.shape(max_lengths)[0]
     steps = tf.reduce_max(tf.concat([max_lengths, [1]], axis=0))
 
@@ -93,13 +81,8 @@ def walk(
         normalizer, wrong = finite_normalizer(logits)  # (rows,)
         rows = tf.cast(rows, tf.int32)
         in_batch = tf.gather(live.rows, rows // n)
-        allowed = constraints.allow(
-            logits,
-            time,
-            take(flat(live.history), rows),
-            None if min_lengths is None else take(min_lengths, in_batch),
-            None if prefix is None else take(prefix, in_batch),
-        )
+        history = take(flat(live.history), rows)
+        allowed = problem.allowed(constraints, logits, time, history, in_batch)
         chosen = choose(allowed, in_batch * n + rows % n, time)  # (rows,)
         gained = tf.gather(logits, chosen, batch_dims=1) - normalizer
         possible = tf.gather(allowed, chosen, batch_dims=1) > -np.inf
@@ -152,8 +135,8 @@ def walk(
         tf.cast(rows, tf.int32),
         tf.fill([tf.shape(rows)[0], n], START),
         tf.fill([tf.shape(rows)[0], n], True),
-        repeated(step.carry(take(states, rows))),
-        take(sources, rows),
+        repeated(step.carry(take(problem.states, rows))),
+        take(problem.sources, rows),
         take(
             map_nest(lambda x: tf.repeat(x, n, 1), constraints.start(batch, steps)),
             rows,
@@ -166,7 +149,7 @@ def walk(
         tf.zeros([batch], tf.bool),
         array(tf.int32),
         array(tf.float32),
-        [array(tf.float32, None)] if attention else [],
+        [array(tf.float32, None)] if problem.attention else [],
     )
     _, _, found = tf.while_loop(
         # Once at least: an array of no steps has no shape.
@@ -182,7 +165,7 @@ def walk(
     longest = tf.reduce_max(tf.pad(tf.reshape(lengths, [-1]), [[0, 1]]))
     kept = tf.sequence_mask(lengths, longest)  # (batch, n, longest)
     arrays = {"tokens": found.tokens, "log_probs": found.log_probs}
-    arrays |= {"attention": found.attention[0]} if attention else {}
+    arrays |= {"attention": found.attention[0]} if problem.attention else {}
     outputs = {}
     for name, written in arrays.items():
         x = by_source(written, longest)  # (batch, n, longest, ...)

@@ -15,6 +15,7 @@ from kseq.checks import check_integer
 from kseq.config import Side
 from kseq.decoding import Hypotheses, LengthRatio, Search, Step, ensemble, get
 from kseq.decoding.constraints import END, START
+from kseq.decoding.search import Problem
 from kseq.decoding.steps import as_step
 from kseq.models.decoder import Decoder
 from kseq.models.folding import FoldedDecoder
@@ -233,15 +234,17 @@ class Generator:
             else:
                 step = ensemble(steps, self._averaging)
             return search.search(
-                step,
-                states,
-                max_lengths,
-                sources,
-                masks[0],
-                None,
-                prefix,
-                rows,
-                attention,
+                Problem(
+                    step,
+                    states,
+                    max_lengths,
+                    sources,
+                    source_mask=masks[0],
+                    min_lengths=None,
+                    prefix=prefix,
+                    rows=rows,
+                    attention=attention,
+                )
             )
 
         ids = tf.TensorSpec((None, None), "int32")
