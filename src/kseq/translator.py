@@ -174,8 +174,8 @@ class Translator:
             prefixes: A string for each text that its output begins with.
 
         Returns:
-            For each text the list of its `Translation`s, in the order of the search:
-            fewer where there are fewer outputs, none for an empty text.
+            For each text a list of `Translation`, in the order of the search: fewer
+            where there are fewer outputs, none for an empty text.
 
         Raises:
             TypeError: If `texts` is a single string, or holds something else.

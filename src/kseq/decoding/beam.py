@@ -79,7 +79,7 @@ class BeamSearch(Search):
         s / ((beta + |Y|)^alpha / (beta + 1)^alpha)
             + coverage * sum_i log(min(sum_j attention_ji, 1))
 
-    Its length |Y| counts `</s>`; i are the positions of the source, j those of the
+    The length of Y counts `</s>`; i are the positions of the source, j those of the
     output. Hypotheses cut at their maximum length are ranked likewise. Equal scores go
     to what ended earlier, then to the continuation of the better hypothesis, then to
     the smaller id. Of a source for which there are fewer than n outputs the rest have

@@ -51,7 +51,7 @@ def ensemble(steps: Sequence[Step], averaging: str = "linear") -> Step:
     weights are the mean of theirs, where all have some.
 
     Args:
-        steps: The `Step`s.
+        steps: Each a `Step`.
         averaging: As `averaged`. Default `"linear"`.
 
     Returns:

@@ -41,7 +41,9 @@ class Step:
 
     advance: Callable[[Any, Any, Any], tuple[Any, Any, Any]]
     project: Callable[[Any], Any]
-    carry: Callable[[Any], Any] = _as_they_are
+    carry: Callable[[Any], Any] = dataclasses.field(
+        default_factory=lambda: _as_they_are
+    )
 
 
 def as_step(step: Any, with_sources: bool = False) -> Step:

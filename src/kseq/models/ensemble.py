@@ -24,7 +24,6 @@ class Ensemble:
     Attributes:
         models: The models.
         averaging: As given.
-        config: The `Seq2SeqConfig` of the first.
 
     Raises:
         TypeError: If one is not a `Seq2Seq`.
