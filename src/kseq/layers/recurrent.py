@@ -16,8 +16,8 @@ class FusedLSTM(keras.layers.LSTM):
     the state with the kernels of a gate in one product, which TensorFlow joins with the
     bias and the activation, and products of several gates run at once.
 
-    The loop is Keras's own where cuDNN can be used, with `unroll=True`, and in training
-    with `recurrent_dropout`.
+    The loop is Keras's own in training, where cuDNN can be used, and with
+    `unroll=True`.
 
     Args:
         units: Width of the output.
@@ -51,7 +51,8 @@ class FusedLSTM(keras.layers.LSTM):
     def inner_loop(
         self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
     ) -> Any:
-        if not _is_fusible(self, mask, training):
+        # Trained by this loop, models ended up a little worse than by that of Keras.
+        if training or not _is_fusible(self, mask, training):
             return super().inner_loop(sequences, initial_state, mask, training)
         cell = self.cell
         sigma, tanh = cell.recurrent_activation, cell.activation
@@ -80,8 +81,8 @@ class FusedGRU(keras.layers.GRU):
     the state with the kernels of a gate in one product, which TensorFlow joins with the
     bias and the activation, and products of several gates run at once.
 
-    The loop is Keras's own where cuDNN can be used, with `unroll=True`, and in training
-    with `recurrent_dropout`.
+    The loop is Keras's own in training, where cuDNN can be used, and with
+    `unroll=True`.
 
     Args:
         units: Width of the output.
@@ -117,7 +118,8 @@ class FusedGRU(keras.layers.GRU):
     def inner_loop(
         self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
     ) -> Any:
-        if not _is_fusible(self, mask, training):
+        # Trained by this loop, models ended up a little worse than by that of Keras.
+        if training or not _is_fusible(self, mask, training):
             return super().inner_loop(sequences, initial_state, mask, training)
         cell = self.cell
         sigma, tanh = cell.recurrent_activation, cell.activation
