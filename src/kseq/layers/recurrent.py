@@ -52,7 +52,7 @@ class FusedLSTM(keras.layers.LSTM):
         self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
     ) -> Any:
         # Trained by this loop, models ended up a little worse than by that of Keras.
-        if training or not _is_fusible(self, mask, training):
+        if training or not _is_fusible(self, mask):
             return super().inner_loop(sequences, initial_state, mask, training)
         cell = self.cell
         sigma, tanh = cell.recurrent_activation, cell.activation
@@ -69,7 +69,7 @@ class FusedLSTM(keras.layers.LSTM):
             c += sigma(_affine(xh, w_i, b_i)) * tanh(_affine(xh, w_g, b_g))
             return [sigma(_affine(xh, w_o, b_o)) * tanh(c), c]
 
-        return _loop(self, step, sequences, initial_state, mask, training)
+        return _loop(self, step, sequences, initial_state, mask)
 
 
 @keras.saving.register_keras_serializable(package="kseq")
@@ -119,7 +119,7 @@ class FusedGRU(keras.layers.GRU):
         self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
     ) -> Any:
         # Trained by this loop, models ended up a little worse than by that of Keras.
-        if training or not _is_fusible(self, mask, training):
+        if training or not _is_fusible(self, mask):
             return super().inner_loop(sequences, initial_state, mask, training)
         cell = self.cell
         sigma, tanh = cell.recurrent_activation, cell.activation
@@ -145,14 +145,13 @@ class FusedGRU(keras.layers.GRU):
                 g = tanh(_affine(tf.concat([x, r * h], 1), w_g, b_g))
             return [g + z * (h - g)]
 
-        return _loop(self, step, sequences, initial_state, mask, training)
+        return _loop(self, step, sequences, initial_state, mask)
 
 
-def _is_fusible(layer: Any, mask: Any, training: bool) -> bool:
+def _is_fusible(layer: Any, mask: Any) -> bool:
     """Tells whether the loop here does what the one of Keras does, and is faster."""
     cell = layer.cell
-    dropped = training and (cell.dropout or cell.recurrent_dropout)
-    if layer.unroll or (dropped and cell.implementation == 1):  # a mask for each gate
+    if layer.unroll:
         return False
     mask = _unnested(mask)
     if mask is not None and len(mask.shape) != 2:
@@ -206,7 +205,6 @@ def _loop(
     sequences: Any,
     initial_state: Any,
     mask: Any,
-    training: bool,
 ) -> Any:
     """Takes the steps of a layer, as `inner_loop` of Keras does.
 
@@ -217,7 +215,6 @@ def _loop(
         sequences: Float (batch, time, dim).
         initial_state: The state (batch, units), or the list of them.
         mask: Boolean (batch, time), or a list of it, or None.
-        training: Whether dropout drops anything.
 
     Returns:
         The last output (batch, units); all outputs (batch, time, units), without
@@ -225,8 +222,6 @@ def _loop(
     """
     cell, dtype = layer.cell, layer.cell.compute_dtype
     inputs = keras.ops.cast(sequences, dtype)
-    if training and 0 < cell.dropout < 1:  # of 1, Keras drops nothing
-        inputs *= cell.get_dropout_mask(sequences[:, 0, :])[:, None, :]
     inputs = tf.transpose(inputs, [1, 0, 2])  # (time, batch, dim)
     time, batch, _ = inputs.shape
     steps = tf.shape(inputs)[0] if time is None else time
