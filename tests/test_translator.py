@@ -1,5 +1,6 @@
 """Text in, text out: a model folder saved once and loaded many times."""
 
+import concurrent.futures
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,15 @@ import numpy as np
 import pytest
 
 from kseq import Ensemble, Seq2Seq, Translator, build_seq2seq, load_model
-from kseq.data import Vocabulary
+from kseq.data import (
+    CharacterTokenizer,
+    MosesTokenizer,
+    SentencePieceTokenizer,
+    SpacyTokenizer,
+    Tokenizer,
+    Vocabulary,
+    WhitespaceTokenizer,
+)
 from kseq.decoding import BeamSearch, LengthRatio
 
 LETTERS = Vocabulary(list("abcdefg"), tokenizer="characters")
@@ -106,6 +115,66 @@ def test_a_loaded_translator_gives_the_same_texts(
     assert sorted(path.name for path in folder.parent.iterdir()) == ["run"]
 
 
+TOKENIZERS: list[Tokenizer] = [
+    WhitespaceTokenizer(lower_case=True),
+    CharacterTokenizer(lower_case=True),
+    SpacyTokenizer("de"),
+    MosesTokenizer("de", escape=True, lower_case=True),
+    SentencePieceTokenizer.train(["a bc, d efg"], 9),
+    SentencePieceTokenizer.train(["a bc, d efg"], 9, "bpe", lower_case=True),
+]
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=repr)
+def test_a_folder_keeps_the_tokenizers_of_both_sides(
+    translator: Translator, tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    source = Vocabulary(list("abcdef,"), tokenizer)
+    target = Vocabulary(list("abcdefg,."), tokenizer)
+    saved = Translator(translator.model, source, target)
+    saved.save(tmp_path / "run")
+    loaded = Translator.load(tmp_path / "run")
+    assert (loaded.source_vocab, loaded.target_vocab) == (source, target)
+    texts = ["a Bc, d", "", "efg"]
+    assert loaded.translate(texts) == saved.translate(texts)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["source_vocab"] == {
+        "tokenizer": tokenizer.get_config(),
+        "width": None,
+    }
+    models = {path.name for path in (tmp_path / "run").glob("tokenizer.*")}
+    assert models == {
+        f"tokenizer.{side}.{name}"
+        for side in ("source", "target")
+        for name in tokenizer.assets
+    }
+
+
+def test_a_folder_that_names_its_tokenizers_by_strings_is_loaded(
+    translator: Translator, folder: Path, tmp_path: Path
+) -> None:
+    path = damaged(folder, tmp_path)
+    config = {
+        "format_version": 1,
+        "length_ratio": None,
+        "source_vocab": {"tokenizer": "characters", "width": None},
+        "target_vocab": {"tokenizer": "whitespace", "width": None},
+    }
+    (path / "config.json").write_text(json.dumps(config))
+    loaded = Translator.load(path)
+    assert (loaded.source_vocab, loaded.target_vocab) == (LETTERS, WORDS)
+
+
+def test_a_missing_file_of_a_tokenizer_is_named(
+    translator: Translator, tmp_path: Path
+) -> None:
+    vocab = Vocabulary(list("abcdef,"), TOKENIZERS[-1])
+    Translator(translator.model, vocab, WORDS).save(tmp_path / "run")
+    (tmp_path / "run" / "tokenizer.source.model").unlink()
+    with pytest.raises(FileNotFoundError, match=r"lacks tokenizer\.source\.model"):
+        Translator.load(tmp_path / "run")
+
+
 def test_a_folder_is_a_model_too(translator: Translator, folder: Path) -> None:
     model = load_model(str(folder))
     assert model.config == translator.model.config
@@ -182,9 +251,7 @@ def test_a_failure_while_saving_leaves_the_older_folder(
 
 
 @pytest.mark.parametrize("load", [Translator.load, load_model])
-@pytest.mark.parametrize(
-    "name", ["config.json", "model.keras", "vocab.source.json", "vocab.target.json"]
-)
+@pytest.mark.parametrize("name", ["config.json", "model.keras"])
 def test_a_missing_file_is_named(
     folder: Path, tmp_path: Path, name: str, load: Any
 ) -> None:
@@ -194,8 +261,59 @@ def test_a_missing_file_is_named(
         load(path)
 
 
+@pytest.mark.parametrize("name", ["vocab.source.json", "vocab.target.json"])
+def test_a_missing_vocabulary_is_named(folder: Path, tmp_path: Path, name: str) -> None:
+    path = damaged(folder, tmp_path)
+    (path / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"copy'.*lacks {name}"):
+        Translator.load(path)
+
+
+def test_a_cut_off_model_is_told_from_a_whole_one(folder: Path, tmp_path: Path) -> None:
+    path = damaged(folder, tmp_path)
+    whole = (path / "model.keras").read_bytes()
+    (path / "model.keras").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"model\.keras' cannot be read"):
+        Translator.load(path)
+
+
+def test_several_folders_decode_as_an_ensemble(
+    translator: Translator, folder: Path, tmp_path: Path
+) -> None:
+    translator.save(tmp_path / "again")
+    together = Translator.load([folder, tmp_path / "again"])
+    assert isinstance(together.model, Ensemble)
+    assert together.translate(["ab"]) == translator.translate(["ab"])
+    other = Translator(make(), LETTERS, Vocabulary([*WORDS.tokens[5:], "another"]))
+    other.save(tmp_path / "other")
+    with pytest.raises(ValueError, match=r"other' are not those of"):
+        Translator.load([folder, tmp_path / "other"])
+
+
+def test_attention_has_a_row_for_each_token_and_a_column_for_each_of_the_source() -> (
+    None
+):
+    model = make(attention="additive")
+    first, none, last = Translator(model, LETTERS, WORDS).n_best(
+        ["ab", "", "abc"], max_length=4, attention=True
+    )
+    assert not none
+    for (found,), length in ((first, 2), (last, 3)):
+        assert found.attention is not None
+        assert found.attention.shape == (len(found.log_probs), length + 1)
+        np.testing.assert_allclose(found.attention.sum(axis=1), 1, atol=1e-5)
+
+
+def test_threads_share_a_translator(translator: Translator) -> None:
+    texts = ["ab", "ba", "abab", "b"] * 4
+    alone = [translator.translate([text]) for text in texts]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda text: translator.translate([text]), texts))
+    assert together == alone
+
+
 def test_a_missing_folder_or_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"nowhere'.*saved Translator"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere'.*folder of a model"):
         Translator.load(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"no model at '.*nowhere\.keras'"):
         load_model(tmp_path / "nowhere.keras")

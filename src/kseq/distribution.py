@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -131,8 +131,16 @@ class DistributedTraining(keras.Model):
             iterator = None
         super()._maybe_symbolic_build(iterator, data_batch)
 
-    def _apply_gradients(self, gradients: Sequence[Any]) -> None:
-        """Updates the weights with a replica's gradients of its share of the loss."""
+    def _apply_gradients(
+        self, gradients: Sequence[Any], change: Callable[[Any], Any] | None = None
+    ) -> None:
+        """Updates the weights with a replica's gradients of its share of the loss.
+
+        Args:
+            gradients: The gradients.
+            change: What is done to each, once they are summed over the replicas.
+        """
+        change = change or (lambda gradient: gradient)
         pairs = [
             (gradient, variable)
             for gradient, variable in zip(
@@ -141,12 +149,15 @@ class DistributedTraining(keras.Model):
             if gradient is not None or _is_single()
         ]
         if _is_single():
-            self.optimizer.apply_gradients(pairs)
+            self.optimizer.apply_gradients(
+                [(None if g is None else change(g), v) for g, v in pairs]
+            )
             return
         context = tf.distribute.get_replica_context()
         summed = context.all_reduce(
             tf.distribute.ReduceOp.SUM, [gradient for gradient, _ in pairs]
         )
+        summed = [change(gradient) for gradient in summed]
 
         def update(strategy: tf.distribute.Strategy, *values: Any) -> None:
             # The sums are the same on each replica: one of them stands for all.

@@ -137,6 +137,52 @@ class InverseSigmoidDecay(TeacherForcingSchedule):
         return {"k": self.k, "end": self.end}
 
 
+_BY_NAME: dict[str, Any] = {
+    "linear": LinearDecay,
+    "exponential": ExponentialDecay,
+    "inverse_sigmoid": InverseSigmoidDecay,
+}
+
+
+def teacher_forcing(value: Any) -> Any:
+    """Returns a ratio or a schedule from what a command line can say.
+
+    Args:
+        value: A number in [0, 1], or it as a string; `"linear:STEPS[:END]"`,
+            `"exponential:BASE[:END]"`, `"inverse_sigmoid:K[:END]"`; or a schedule.
+
+    Returns:
+        A float or a `TeacherForcingSchedule`.
+
+    Raises:
+        ValueError: If it is something else, or a number in it is out of range.
+
+    Example:
+        >>> from kseq.schedules import teacher_forcing
+        >>> schedule = teacher_forcing("linear:100:0.5")
+        >>> float(schedule(50)), teacher_forcing(0.5)
+        (0.75, 0.5)
+    """
+    if isinstance(value, TeacherForcingSchedule):
+        return value
+    name, *numbers = str(value).split(":")
+    if name not in _BY_NAME:
+        return check_ratio("teacher_forcing_ratio", value)
+    if len(numbers) not in (1, 2):
+        raise ValueError(
+            f"`teacher_forcing_ratio` {name!r} must have one or two numbers, such as "
+            f"'{name}:100:0.5'. Received: {value!r}."
+        )
+    try:
+        first, *end = (float(number) for number in numbers)
+    except ValueError:
+        raise ValueError(
+            f"`teacher_forcing_ratio` must have numbers after its name. "
+            f"Received: {value!r}."
+        ) from None
+    return _BY_NAME[name](first, **({"end": end[0]} if end else {}))
+
+
 def check_ratio(name: str, value: Any) -> float:
     """Returns a ratio as a float, or raises ValueError unless it is in [0, 1].
 

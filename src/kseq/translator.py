@@ -1,9 +1,10 @@
 """Text in, text out: a model with its vocabularies, saved and loaded as one folder."""
 
 import dataclasses
-import json
 import os
 import pathlib
+import threading
+import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,15 +12,11 @@ import keras
 import numpy as np
 
 from kseq.data import Vocabulary
+from kseq.data.vocabulary import load_side, save_side
 from kseq.decoding import Hypotheses, LengthRatio
 from kseq.files import whole_folder
+from kseq.folder import ModelFolder
 from kseq.models import Ensemble, Seq2Seq, score
-
-FORMAT_VERSION = 1
-_CONFIG = "config.json"
-_MODEL = "model.keras"
-_SOURCE_VOCAB = "vocab.source.json"
-_TARGET_VOCAB = "vocab.target.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +29,9 @@ class Translation:
         tokens: Its tokens, without `</s>`.
         log_probs: Log-probabilities of the tokens and, unless it was cut, of `</s>`.
         truncated: Whether it was cut at its maximum length.
+        attention: On request, float32 (tokens, source tokens), the weights of the
+            source's tokens, in its order, at each token; `</s>` included on both sides
+            (unless it was cut). Else None.
     """
 
     text: str
@@ -39,10 +39,13 @@ class Translation:
     tokens: list[str]
     log_probs: list[float]
     truncated: bool
+    attention: np.ndarray | None = None
 
 
 class Translator:
     """Turns texts into texts with a model and its two vocabularies.
+
+    Several threads may share one: they decode one after the other.
 
     Args:
         model: A `Seq2Seq` whose source is token ids, or an `Ensemble` of such.
@@ -115,6 +118,7 @@ class Translator:
         self.source_vocab = source_vocab
         self.target_vocab = target_vocab
         self.length_ratio = length_ratio
+        self._lock = threading.Lock()
 
     def translate(
         self,
@@ -163,6 +167,7 @@ class Translator:
         max_length: Any = None,
         batch_size: int = 256,
         prefixes: Sequence[str] | None = None,
+        attention: bool = False,
     ) -> list[list[Translation]]:
         """Translates texts; returns the outputs of the search with their scores.
 
@@ -172,6 +177,7 @@ class Translator:
             max_length: Longest output in tokens.
             batch_size: Number of texts decoded at once. Default 256.
             prefixes: A string for each text that its output begins with.
+            attention: Give the attention weights too. Default False.
 
         Returns:
             For each text a list of `Translation`, in the order of the search: fewer
@@ -190,15 +196,20 @@ class Translator:
         outputs: list[list[Translation]] = [[] for _ in ids]
         if filled.any():
             of_rows = not isinstance(max_length, LengthRatio) and np.ndim(max_length)
-            found = self.model.generate(
-                ids[filled],
-                search,
-                max_length=np.asarray(max_length)[filled] if of_rows else max_length,
-                batch_size=batch_size,
-                prefix=None if prefix is None else prefix[filled],
-            )
+            with self._lock:
+                found = self.model.generate(
+                    ids[filled],
+                    search,
+                    max_length=(
+                        np.asarray(max_length)[filled] if of_rows else max_length
+                    ),
+                    batch_size=batch_size,
+                    prefix=None if prefix is None else prefix[filled],
+                    attention=attention,
+                )
             for row, k in enumerate(np.flatnonzero(filled)):
-                outputs[k] = self._translations(found[[row]])
+                source_length = int(np.count_nonzero(ids[k]))
+                outputs[k] = self._translations(found[[row]], source_length)
         return outputs
 
     def score(
@@ -227,7 +238,8 @@ class Translator:
                 f"`outputs` must hold a string for each of the {len(source)} texts. "
                 f"Received: {len(target)}."
             )
-        found = score(self.model, source, target, batch_size)
+        with self._lock:
+            found = score(self.model, source, target, batch_size)
         return found.sum(axis=1).tolist()
 
     def _prefix(self, prefixes: Sequence[str], count: int) -> np.ndarray:
@@ -239,7 +251,7 @@ class Translator:
             )
         return np.where(ids == 3, 0, ids)
 
-    def _translations(self, found: Hypotheses) -> list[Translation]:
+    def _translations(self, found: Hypotheses, source_length: int) -> list[Translation]:
         """Makes texts of the hypotheses of one source."""
         texts = self.target_vocab.decode(found.tokens[0])
         translations = []
@@ -255,6 +267,9 @@ class Translator:
                     self.target_vocab.names(tokens),
                     found.log_probs[0, k, :length].tolist(),
                     truncated,
+                    None
+                    if found.attention is None
+                    else found.attention[0, k, :length, :source_length],
                 )
             )
         return translations
@@ -270,6 +285,7 @@ class Translator:
             FileExistsError: If `folder` exists and `overwrite` is False, or it holds
                 something else than a saved translator.
             TypeError: If the model is an ensemble.
+            ValueError: If a tokenizer of your own is not registered.
         """
         if isinstance(self.model, Ensemble):
             raise TypeError(
@@ -279,51 +295,83 @@ class Translator:
         path = pathlib.Path(folder)
         if overwrite and path.exists():
             try:
-                _read_config(path)
+                ModelFolder(path).read_config()
             except (FileNotFoundError, ValueError) as error:
                 raise FileExistsError(
                     f"'{path}' is not a folder of a saved Translator and is not "
                     "replaced. Choose another name."
                 ) from error
-        config = {
-            "format_version": FORMAT_VERSION,
-            "length_ratio": (
-                None
-                if self.length_ratio is None
-                else dataclasses.asdict(self.length_ratio)
-            ),
-            **{
-                name: {"tokenizer": vocab.tokenizer, "width": vocab.width}
-                for name, vocab in (
-                    ("source_vocab", self.source_vocab),
-                    ("target_vocab", self.target_vocab),
-                )
-            },
-        }
+        ratio = self.length_ratio
         with whole_folder(path, overwrite) as temporary:
-            self.model.save(temporary / _MODEL)
-            self.source_vocab.save(temporary / _SOURCE_VOCAB)
-            self.target_vocab.save(temporary / _TARGET_VOCAB)
-            (temporary / _CONFIG).write_text(json.dumps(config, indent=2))
+            self.model.save(ModelFolder(temporary).model)
+            ModelFolder(temporary).write_config(
+                {
+                    "source_vocab": save_side(temporary, "source", self.source_vocab),
+                    "target_vocab": save_side(temporary, "target", self.target_vocab),
+                    "length_ratio": (
+                        None if ratio is None else dataclasses.asdict(ratio)
+                    ),
+                    "model": self.model.config.to_dict(),
+                }
+            )
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> "Translator":
-        """Loads what `save` has written.
+    def load(
+        cls,
+        folder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        checkpoint: int | None = None,
+        averaging: str = "linear",
+    ) -> "Translator":
+        """Loads what `save` has written, or a model that `kseq.train` trains.
+
+        While it trains, too: its best checkpoint so far.
 
         Args:
-            folder: The folder.
+            folder: The folder; or several, of models with the same vocabularies, which
+                then decode together.
+            checkpoint: Number of a checkpoint of a training. Default: the best.
+            averaging: Of several models: `"linear"` (default) or `"log_linear"`; see
+                `Ensemble`.
 
         Raises:
             FileNotFoundError: If the folder, or a file in it, is missing.
-            ValueError: If its format is newer than this version of kseq.
+            ImportError: If a library that a tokenizer needs is missing.
+            ValueError: If its format is newer than this version of kseq, a tokenizer
+                of your own is not registered, or models have other vocabularies.
         """
-        path = pathlib.Path(folder)
-        config = _read_config(path)
+        if isinstance(folder, str | os.PathLike):
+            return cls._load_one(ModelFolder(folder), checkpoint)
+        loaded = [cls._load_one(ModelFolder(each), checkpoint) for each in folder]
+        if not loaded:
+            raise ValueError("`folder` must name one folder at least. Received: none.")
+        first = loaded[0]
+        for other, path in zip(loaded, folder, strict=True):
+            if (other.source_vocab, other.target_vocab) != (
+                first.source_vocab,
+                first.target_vocab,
+            ):
+                raise ValueError(
+                    f"The vocabularies of '{os.fspath(path)}' are not those of "
+                    f"'{os.fspath(folder[0])}': models that decode together share them."
+                )
+        if len(loaded) == 1:
+            return first
+        models: list[Any] = [translator.model for translator in loaded]
+        return cls(
+            Ensemble(models, averaging),
+            first.source_vocab,
+            first.target_vocab,
+            first.length_ratio,
+        )
+
+    @classmethod
+    def _load_one(cls, place: ModelFolder, checkpoint: int | None) -> "Translator":
+        config = place.read_config()
         ratio = config.get("length_ratio")
         return cls(
-            keras.saving.load_model(path / _MODEL),
-            Vocabulary.load(path / _SOURCE_VOCAB, **config["source_vocab"]),
-            Vocabulary.load(path / _TARGET_VOCAB, **config["target_vocab"]),
+            _load(place.find_checkpoint(checkpoint)),
+            load_side(place.path, "source", config["source_vocab"]),
+            load_side(place.path, "target", config["target_vocab"]),
             None if ratio is None else LengthRatio(**ratio),
         )
 
@@ -352,37 +400,23 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     """
     path = pathlib.Path(path)
     if path.is_dir():
-        _read_config(path)
-        path = path / _MODEL
+        place = ModelFolder(path)
+        place.read_config()
+        path = place.find_checkpoint(None)
     if not path.exists():
         raise FileNotFoundError(f"There is no model at '{path}'.")
-    return keras.saving.load_model(path)
+    return _load(path)
 
 
-def _read_config(folder: pathlib.Path) -> dict[str, Any]:
-    missing = [
-        name
-        for name in (_CONFIG, _MODEL, _SOURCE_VOCAB, _TARGET_VOCAB)
-        if not (folder / name).is_file()
-    ]
-    if missing:
-        raise FileNotFoundError(
-            f"'{folder}' is not a whole folder of a saved Translator: it lacks "
-            f"{', '.join(missing)}."
-        )
-    foreign = f"'{folder / _CONFIG}' is not the configuration of a saved Translator."
+def _load(path: pathlib.Path) -> Any:
     try:
-        config = json.loads((folder / _CONFIG).read_text())
-    except ValueError as error:
-        raise ValueError(foreign) from error
-    version = config.get("format_version") if isinstance(config, dict) else None
-    if not isinstance(version, int):
-        raise ValueError(foreign)
-    if version > FORMAT_VERSION:
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as archive:
+                broken = archive.testzip()
+                if broken is not None:
+                    raise zipfile.BadZipFile(f"{broken} is not what was written")
+    except zipfile.BadZipFile as error:
         raise ValueError(
-            f"'{folder}' has format version {version}, but this kseq reads versions up "
-            f"to {FORMAT_VERSION}. Install a newer kseq."
-        )
-    if not {"source_vocab", "target_vocab"} <= set(config):
-        raise ValueError(foreign)
-    return config
+            f"'{path}' cannot be read as a model: it is cut off or damaged ({error})."
+        ) from error
+    return keras.saving.load_model(path)

@@ -2,7 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kseq.data import Examples, Vocabulary, from_pairs
+from kseq.data import (
+    Examples,
+    MosesTokenizer,
+    SentencePieceTokenizer,
+    Vocabulary,
+    WhitespaceTokenizer,
+    from_pairs,
+)
 from kseq.data.batching import epoch_order
 
 SOURCES = ["a b c", "b", "c a", "a"]
@@ -161,7 +168,28 @@ def test_rare_tokens_become_unknown() -> None:
             ["b"],
             {"source_vocab": Vocabulary(["a"]), "source_tokenizer": "characters"},
             ValueError,
-            "`source_tokenizer` must be that of `source_vocab`, 'whitespace'",
+            r"`source_tokenizer` must be that of `source_vocab`, WhitespaceTokenizer\(",
+        ),
+        (
+            ["a"],
+            ["b"],
+            {"target_vocab": Vocabulary(["a"]), "target_tokenizer": "bpe:9"},
+            ValueError,
+            r"`target_tokenizer` must be that of `target_vocab`.*Received: 'bpe:9'",
+        ),
+        (
+            ["a"],
+            ["b"],
+            {"source_vocab": Vocabulary(["a"]), "lower_case": True},
+            ValueError,
+            "`lower_case` must agree",
+        ),
+        (
+            ["a"],
+            ["b"],
+            {"tokenizer": WhitespaceTokenizer(), "lower_case": True},
+            ValueError,
+            "`lower_case` must agree",
         ),
         (
             ["a"],
@@ -184,6 +212,55 @@ def test_bad_pairs_are_refused_by_name(
 ) -> None:
     with pytest.raises(error, match=message):
         from_pairs(sources, targets, **options)
+
+
+def test_each_side_trains_a_tokenizer_of_its_own() -> None:
+    sources, targets = ["low lower lowest"], ["neu neuer am neuesten"]
+    examples = from_pairs(sources, targets, "bpe:20", target_tokenizer="moses:de")
+    assert examples.source_vocab == Vocabulary.build(sources, "bpe:20")
+    assert examples.target_vocab.tokenizer == MosesTokenizer("de")
+    both = from_pairs(sources, targets, "bpe:20")
+    assert both.source_vocab == examples.source_vocab
+    assert both.target_vocab == Vocabulary.build(targets, "bpe:20")
+    assert (both.source_texts(), both.target_texts()) == (sources, targets)
+
+
+def test_a_shared_vocabulary_trains_one_tokenizer_on_both_sides() -> None:
+    sources, targets = ["low lower lowest"], ["neu neuer am neuesten"]
+    examples = from_pairs(sources, targets, "bpe:25", shared_vocab=True)
+    assert examples.source_vocab is examples.target_vocab
+    trained = SentencePieceTokenizer.train(sources + targets, 25, "bpe")
+    assert examples.source_vocab.tokenizer == trained
+    assert examples.source_texts() == sources
+    assert examples.target_texts() == targets
+
+
+def test_one_tokenizer_may_be_named_in_two_ways_when_shared() -> None:
+    examples = from_pairs(
+        ["a b"],
+        ["c"],
+        source_tokenizer="moses:de",
+        target_tokenizer={"name": "moses", "language": "de"},
+        shared_vocab=True,
+    )
+    assert examples.source_vocab is examples.target_vocab
+
+
+def test_both_sides_are_lower_cased_where_asked() -> None:
+    examples = from_pairs(
+        ["A b"], ["C"], target_tokenizer="characters", lower_case=True
+    )
+    assert examples.source_texts() == ["a b"]
+    assert examples.target_texts() == ["c"]
+    more = from_pairs(
+        ["B"],
+        ["C"],
+        source_vocab=examples.source_vocab,
+        target_vocab=examples.target_vocab,
+        source_tokenizer="whitespace",
+        lower_case=True,
+    )
+    assert more.source_texts() == ["b"]
 
 
 def test_a_pydataset_keeps_one_shape_and_covers_each_pair_once() -> None:

@@ -57,7 +57,8 @@ def test_padding_and_neighbours_change_no_loss_and_no_gradient(
         )
         np.testing.assert_allclose(wide_loss, loss, atol=1e-5)
         for ours, theirs in zip(wide_gradients, gradients, strict=True):
-            np.testing.assert_allclose(ours, theirs, atol=1e-5)
+            # What rounding does grows with a number's size.
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 @each_architecture

@@ -4,17 +4,66 @@ Importing this package imports numpy alone: TensorFlow, Keras and pandas are imp
 by the methods that return their objects.
 """
 
+from kseq.data.buckets import (
+    LengthCounts,
+    choose_buckets,
+    encode_pairs,
+    plan_batches,
+)
+from kseq.data.corpora import (
+    Corpus,
+    CorpusCounts,
+    cmudict,
+    multi30k,
+    read_lines,
+    read_parallel,
+    read_table,
+)
+from kseq.data.formats import read_ctf, write_ctf
 from kseq.data.pairs import Examples, from_pairs
+from kseq.data.shards import ShardedExamples, write_shards
+from kseq.data.streams import BatchStream, validation_dataset
 from kseq.data.tasks import AdditionTask, CopyTask, ReverseTask, SortTask, Task
+from kseq.data.tokenizers import (
+    CharacterTokenizer,
+    MosesTokenizer,
+    SentencePieceTokenizer,
+    SpacyTokenizer,
+    Tokenizer,
+    WhitespaceTokenizer,
+)
 from kseq.data.vocabulary import Vocabulary
 
 __all__ = [
     "AdditionTask",
+    "BatchStream",
+    "CharacterTokenizer",
     "CopyTask",
+    "Corpus",
+    "CorpusCounts",
     "Examples",
+    "LengthCounts",
+    "MosesTokenizer",
     "ReverseTask",
+    "SentencePieceTokenizer",
+    "ShardedExamples",
     "SortTask",
+    "SpacyTokenizer",
     "Task",
+    "Tokenizer",
     "Vocabulary",
+    "WhitespaceTokenizer",
+    "choose_buckets",
+    "cmudict",
+    "encode_pairs",
     "from_pairs",
+    "multi30k",
+    "plan_batches",
+    "read_ctf",
+    "read_lines",
+    "read_parallel",
+    "read_table",
+    "validation_dataset",
+    "write_ctf",
+    "write_shards",
 ]

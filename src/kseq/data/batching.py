@@ -170,14 +170,10 @@ def pairs_dataset(
             f"`batch_size` must be at most {size}, the number of pairs, when "
             f"`drop_remainder` is True. Received: {batch_size}."
         )
+    check_strategy(strategy)
 
     import tensorflow as tf
 
-    if not isinstance(strategy, tf.distribute.Strategy | None):
-        raise TypeError(
-            "`strategy` must be a tf.distribute.Strategy or None. Received: "
-            f"{strategy!r}; kseq.distribution.get_strategy returns one for a name."
-        )
     # tf.data runs on the CPU; on a machine with a GPU constants would go there.
     with tf.device("CPU:0"):
         sides = [tf.constant(side) for side in (source, target)]
@@ -255,19 +251,9 @@ def pairs_dataset(
             dataset = _with_cardinality(dataset, elements)
         return dataset.with_options(_options())
 
-    def read_as_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        own = context.num_replicas_in_sync // context.num_input_pipelines
-        first = context.input_pipeline_id * own
-        return read(range(first, first + own), context.num_replicas_in_sync)
-
     if strategy is None:
         return read(range(1), 1)
-    distributed = strategy.distribute_datasets_from_function(read_as_worker)
-    if not repeat:
-        # TensorFlow counts a worker's elements, which is several a step where it has
-        # several replicas; `fit` reads this as the number of steps.
-        distributed._cardinality = steps
-    return distributed
+    return _distributed(read, strategy, None if repeat else steps)
 
 
 def stream_dataset(
@@ -282,20 +268,109 @@ def stream_dataset(
     Returns:
         A `tf.data.Dataset` of `(inputs, targets)`, all int32 of shape `(None, None)`.
     """
-    import tensorflow as tf
 
-    def numpy_batch(step: Any) -> tuple[Ids, Ids]:
-        inputs, targets = make(int(step))
+    def read(step: int, _: slice) -> tuple[Ids, Ids]:
+        inputs, targets = make(step)
         return inputs["encoder_inputs"], targets
 
-    def make_batch(step: tf.Tensor) -> Any:
-        source, target = tf.numpy_function(numpy_batch, [step], [tf.int32] * 2)
-        return _tensors(source, target)
+    return read_dataset(read, initial_step)
 
-    dataset = tf.data.Dataset.counter(initial_step)
-    # One call at a time: numpy holds Python's lock, two would only wait.
-    dataset = dataset.map(make_batch).prefetch(PREFETCHED_BATCHES)
-    return dataset.with_options(_options())
+
+def read_dataset(
+    read: Callable[[int, slice], tuple[Ids, Ids]],
+    initial_step: int = 0,
+    steps: int | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+) -> tf.data.Dataset:
+    """Makes a `tf.data.Dataset` whose batch k is read by a function, from any step on.
+
+    Args:
+        read: callable, a step and a slice -> `(source, target)`, int32 of shape
+            `(rows, time)`: those rows of the step's batch that the slice picks, which
+            may be none.
+        initial_step: int, the step that comes first. Defaults to 0.
+        steps: int or None, where the dataset ends: at step `steps`, which is not read
+            any more. Defaults to None, never.
+        strategy: `tf.distribute.Strategy` or None: shared out as `pairs_dataset` does.
+            Defaults to None.
+
+    Returns:
+        A `tf.data.Dataset` of `(inputs, targets)`, all int32 of shape `(None, None)`;
+        with a strategy a `tf.distribute.DistributedDataset` of the same.
+
+    Raises:
+        TypeError: if `strategy` is not one.
+    """
+    check_strategy(strategy)
+
+    import tensorflow as tf
+
+    def elements(replicas: range, of: int) -> tf.data.Dataset:
+        """Reads what belongs to some of the replicas, for each step one by one."""
+        own = len(replicas)
+
+        def numpy_batch(element: Any) -> tuple[Ids, Ids]:
+            step, place = divmod(int(element), own)
+            source, target = read(step, slice(replicas.start + place, None, of))
+            if not len(target):
+                return np.array([[END]], np.int32), np.array([[PAD]], np.int32)
+            return source, target
+
+        def make_batch(element: tf.Tensor) -> Any:
+            source, target = tf.numpy_function(numpy_batch, [element], [tf.int32] * 2)
+            return _tensors(source, target)
+
+        if steps is None:
+            dataset = tf.data.Dataset.counter(initial_step * own)
+        else:
+            dataset = tf.data.Dataset.range(initial_step * own, steps * own)
+        # One call at a time: numpy holds Python's lock, two would only wait.
+        dataset = dataset.map(make_batch).prefetch(PREFETCHED_BATCHES)
+        return dataset.with_options(_options())
+
+    if strategy is None:
+        return elements(range(1), 1)
+    return _distributed(
+        elements, strategy, None if steps is None else steps - initial_step
+    )
+
+
+def check_strategy(strategy: Any) -> None:
+    """Raises unless `strategy` is a distribution strategy or None.
+
+    Args:
+        strategy: anything.
+
+    Raises:
+        TypeError: if it is neither.
+    """
+    import tensorflow as tf
+
+    if not isinstance(strategy, tf.distribute.Strategy | None):
+        raise TypeError(
+            "`strategy` must be a tf.distribute.Strategy or None. Received: "
+            f"{strategy!r}; kseq.distribution.get_strategy returns one for a name."
+        )
+
+
+def _distributed(
+    elements: Callable[[range, int], tf.data.Dataset],
+    strategy: tf.distribute.Strategy,
+    steps: int | None,
+) -> tf.data.Dataset:
+    """Lets each worker read the elements of its own replicas alone."""
+
+    def read_as_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        own = context.num_replicas_in_sync // context.num_input_pipelines
+        first = context.input_pipeline_id * own
+        return elements(range(first, first + own), context.num_replicas_in_sync)
+
+    distributed = strategy.distribute_datasets_from_function(read_as_worker)
+    if steps is not None:
+        # TensorFlow counts a worker's elements, which is several a step where it has
+        # several replicas; `fit` reads this as the number of steps.
+        distributed._cardinality = steps
+    return distributed
 
 
 def _tensors(source: tf.Tensor, target: tf.Tensor) -> Any:

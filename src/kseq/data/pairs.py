@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kseq.checks import check_boolean, check_integer, check_texts
+from kseq.data import tokenizers
 from kseq.data.batching import Batch, batch_of, pairs_dataset, row_lengths
+from kseq.data.tokenizers import Identifier, Tokenizer, UntrainedTokenizer
 from kseq.data.vocabulary import END, PAD, START, Ids, Vocabulary
 
 if TYPE_CHECKING:
@@ -232,37 +234,43 @@ class Examples:
 def from_pairs(
     sources: Iterable[str],
     targets: Iterable[str],
-    tokenizer: str = "whitespace",
-    source_tokenizer: str | None = None,
-    target_tokenizer: str | None = None,
+    tokenizer: Identifier = "whitespace",
+    source_tokenizer: Identifier | None = None,
+    target_tokenizer: Identifier | None = None,
     source_vocab: Vocabulary | None = None,
     target_vocab: Vocabulary | None = None,
     min_frequency: int = 1,
     max_size: int | None = None,
     shared_vocab: bool = False,
+    lower_case: bool = False,
 ) -> Examples:
     """Makes `Examples` from texts of your own, with their vocabularies.
 
     Args:
         sources: list of str, pandas Series or numpy array of str.
         targets: the same number of str, the i-th one belongs to the i-th source.
-        tokenizer: str, `"whitespace"` or `"characters"`, for both sides. Defaults to
-            `"whitespace"`.
-        source_tokenizer: str or None, the sources' own tokenizer. Defaults to None.
-        target_tokenizer: str or None, the targets' own tokenizer. Defaults to None.
+        tokenizer: for both sides, what `kseq.data.tokenizers.train` takes:
+            `"whitespace"`, `"characters"`, `"spacy:de"`, `"moses:de"`, a dict or a
+            `Tokenizer`; or `"sentencepiece:8000"` or `"bpe:8000"`, which each side
+            trains on its own texts. Defaults to `"whitespace"`.
+        source_tokenizer: the sources' own tokenizer, or None. Defaults to None.
+        target_tokenizer: the targets' own tokenizer, or None. Defaults to None.
         source_vocab: `Vocabulary` or None, built from the sources where None; a
             vocabulary brings its own tokenizer. Defaults to None.
         target_vocab: `Vocabulary` or None, likewise. Defaults to None.
         min_frequency: int, tokens seen less often become `<unk>`. Defaults to 1.
         max_size: int or None, the most ordinary tokens of a built vocabulary.
             Defaults to None, no limit.
-        shared_vocab: bool, whether one vocabulary is built from both sides. Defaults
-            to False.
+        shared_vocab: bool, whether one vocabulary is built from both sides, after one
+            tokenizer is trained on both where that is needed. Defaults to False.
+        lower_case: bool, whether the tokenizers lower-case. Defaults to False, as the
+            tokenizers and vocabularies say.
 
     Returns:
         `Examples`. Tokens that a vocabulary lacks are `<unk>`.
 
     Raises:
+        ImportError: if a library that a tokenizer needs is missing.
         TypeError: if a side is not a list of strings, or a vocabulary not a
             `Vocabulary`.
         ValueError: if the sides differ in length or are empty, or if options
@@ -290,10 +298,12 @@ def from_pairs(
             "`sources` and `targets` must hold at least one pair. Received: none."
         )
     check_boolean("shared_vocab", shared_vocab)
-    cuts = {
-        "source": _tokenizer_of("source", source_vocab, source_tokenizer, tokenizer),
-        "target": _tokenizer_of("target", target_vocab, target_tokenizer, tokenizer),
-    }
+    source_cut = _tokenizer_of(
+        "source", source_vocab, source_tokenizer, tokenizer, lower_case
+    )
+    target_cut = _tokenizer_of(
+        "target", target_vocab, target_tokenizer, tokenizer, lower_case
+    )
     limits: dict[str, Any] = {"min_frequency": min_frequency, "max_size": max_size}
     if shared_vocab:
         if source_vocab is not None or target_vocab is not None:
@@ -301,19 +311,18 @@ def from_pairs(
                 "`shared_vocab` must be False when a vocabulary is given; to share it, "
                 "pass it as both `source_vocab` and `target_vocab`."
             )
-        if cuts["source"] != cuts["target"]:
+        if source_cut != target_cut:
             raise ValueError(
                 "`shared_vocab` must be False when the two sides are cut differently. "
-                f"Received: {cuts['source']!r} for sources, {cuts['target']!r} for "
-                "targets."
+                f"Received: {source_cut!r} for sources, {target_cut!r} for targets."
             )
         source_vocab = target_vocab = Vocabulary.build(
-            sources + targets, cuts["source"], **limits
+            sources + targets, source_cut, **limits
         )
     if source_vocab is None:
-        source_vocab = Vocabulary.build(sources, cuts["source"], **limits)
+        source_vocab = Vocabulary.build(sources, source_cut, **limits)
     if target_vocab is None:
-        target_vocab = Vocabulary.build(targets, cuts["target"], **limits)
+        target_vocab = Vocabulary.build(targets, target_cut, **limits)
     return Examples(
         source_vocab.encode(sources),
         target_vocab.encode(targets),
@@ -323,13 +332,19 @@ def from_pairs(
 
 
 def _tokenizer_of(
-    side: str, vocab: Vocabulary | None, own: str | None, common: str
-) -> str:
+    side: str,
+    vocab: Vocabulary | None,
+    own: Identifier | None,
+    common: Identifier,
+    lower_case: bool,
+) -> Tokenizer | UntrainedTokenizer:
     """Returns the tokenizer of one side: its vocabulary's, its own, or the common."""
     if vocab is None:
-        return common if own is None else own
+        return tokenizers.resolve(common if own is None else own, None, lower_case)
     _check_vocabulary(f"{side}_vocab", vocab)
-    if own is not None and own != vocab.tokenizer:
+    given = vocab.tokenizer if own is None else own
+    found = tokenizers.resolve(given, None, lower_case)
+    if found != vocab.tokenizer:
         raise ValueError(
             f"`{side}_tokenizer` must be that of `{side}_vocab`, {vocab.tokenizer!r}, "
             f"or be left out. Received: {own!r}."

@@ -1,16 +1,33 @@
 """Vocabularies: tokens <-> ids, JSON on disk."""
 
+from __future__ import annotations
+
 import json
 import os
+import pathlib
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any, Self
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from kseq.checks import check_boolean, check_integer, check_texts
+from kseq.data import tokenizers
+from kseq.data.corpora.corpus import Reading
+from kseq.data.corpora.lines import Path, check_files, decoded, read_lines
+from kseq.data.tokenizers import (
+    CharacterTokenizer,
+    Identifier,
+    Tokenizer,
+    UntrainedTokenizer,
+    stream_texts,
+)
 from kseq.files import whole_file
+
+if TYPE_CHECKING:
+    import keras
 
 PAD = 0
 UNK = 1
@@ -23,7 +40,8 @@ START_TOKEN = "<s>"
 END_TOKEN = "</s>"
 
 SPECIAL_TOKENS = (PAD_TOKEN, UNK_TOKEN, START_TOKEN, END_TOKEN)
-TOKENIZERS = ("whitespace", "characters")
+# What a folder calls the vocabulary of a side.
+VOCAB_FILE = "vocab.{side}.json"
 
 Ids = npt.NDArray[np.int32]
 
@@ -37,19 +55,20 @@ class Vocabulary:
     Args:
         tokens: iterable of str, the ordinary tokens in order, without the four
             special ones.
-        tokenizer: str, `"whitespace"` (words, joined back by one space) or
-            `"characters"` (every character is a token, joined back by nothing).
-            Defaults to `"whitespace"`.
+        tokenizer: what `kseq.data.tokenizers.get` takes: `"whitespace"` (words, joined
+            back by one space), `"characters"` (every character is a token, joined back
+            by nothing), `"spacy:de"`, `"moses:de"`, a dict, or a `Tokenizer`. Defaults
+            to `"whitespace"`.
         width: int or None, for characters only: texts are right-justified with spaces
-            to so many characters before they are cut, and decoded texts are stripped
-            of spaces. A space must be among the tokens. Defaults to None, texts as
-            they are.
+            to so many characters, and decoded texts are stripped of spaces. A space
+            must be among the tokens. Defaults to None, texts as they are.
 
     Raises:
+        ImportError: if a library that the tokenizer needs is missing.
         TypeError: if a token is not a string.
-        ValueError: if a token is empty, repeated or special, or is longer than one
-            character where the tokenizer cuts into characters, or if `width` does not
-            go with the rest.
+        ValueError: if there is no such tokenizer; if a token is empty, repeated or
+            special, or is longer than one character where the tokenizer cuts into
+            characters; or if `width` does not go with the rest.
 
     Example:
         >>> from kseq.data import Vocabulary
@@ -64,10 +83,11 @@ class Vocabulary:
     def __init__(
         self,
         tokens: Iterable[str],
-        tokenizer: str = "whitespace",
+        tokenizer: Identifier = "whitespace",
         width: int | None = None,
     ) -> None:
-        self._tokenizer = _check_tokenizer("tokenizer", tokenizer)
+        self._tokenizer = tokenizers.get(tokenizer)
+        characters = isinstance(self._tokenizer, CharacterTokenizer)
         ordinary = check_texts("tokens", tokens)
         self._ids = {token: index for index, token in enumerate(SPECIAL_TOKENS)}
         for token in ordinary:
@@ -82,7 +102,7 @@ class Vocabulary:
                 )
             if not token:
                 raise ValueError("`tokens` must not hold an empty string.")
-            if tokenizer == "characters" and len(token) != 1:
+            if characters and len(token) != 1:
                 raise ValueError(
                     "`tokens` must be single characters when `tokenizer` is "
                     f"'characters'. Received: {token!r}; did you mean "
@@ -91,7 +111,7 @@ class Vocabulary:
             self._ids[token] = len(self._ids)
         self._tokens = tuple(self._ids)
         self._width = None if width is None else check_integer("width", width, 1)
-        if width is not None and (tokenizer != "characters" or " " not in self._ids):
+        if width is not None and not (characters and " " in self._ids):
             raise ValueError(
                 "`width` needs tokenizer='characters' and a space among the tokens, to "
                 f"justify texts with. Received: width={width}, tokenizer={tokenizer!r}."
@@ -101,48 +121,116 @@ class Vocabulary:
     def build(
         cls,
         texts: Iterable[str],
-        tokenizer: str = "whitespace",
+        tokenizer: Identifier = "whitespace",
         min_frequency: int = 1,
         max_size: int | None = None,
+        lower_case: bool = False,
     ) -> Self:
         """Builds the vocabulary of some texts, by falling frequency.
 
         Tokens of one frequency stand in alphabetical order, so the ids depend on
-        nothing but the texts.
+        nothing but the texts. The texts are read one by one and never held.
 
         Args:
             texts: iterable of str.
-            tokenizer: str, `"whitespace"` or `"characters"`. Defaults to
+            tokenizer: what `kseq.data.tokenizers.train` takes: the names of the
+                constructor; `"sentencepiece:8000"` or `"bpe:8000"`, which is trained
+                on the texts first; a dict; or a `Tokenizer`. Defaults to
                 `"whitespace"`.
             min_frequency: int, tokens seen less often are left out. Defaults to 1.
             max_size: int or None, the most ordinary tokens kept; the four special
                 ones are not counted. Defaults to None, no limit.
+            lower_case: bool, whether the tokenizer lower-cases. Defaults to False, as
+                `tokenizer` says.
 
         Returns:
             A `Vocabulary`.
 
         Raises:
+            ImportError: if a library that the tokenizer needs is missing.
             TypeError: if `texts` is not a list of strings.
-            ValueError: if `tokenizer`, `min_frequency` or `max_size` is out of range.
+            ValueError: if `tokenizer`, `min_frequency` or `max_size` is out of range,
+                if `lower_case` contradicts `tokenizer`, or if a tokenizer must be
+                trained and `texts` can be read only once.
 
         Example:
             >>> from kseq.data import Vocabulary
             >>> Vocabulary.build(["b a", "b c"]).tokens[4:]
             ('b', 'a', 'c')
+            >>> Vocabulary.build(["ab ab abc"], tokenizer="bpe:6").encode(["abc ab"])
+            array([[4, 5, 4, 3]], dtype=int32)
         """
-        _check_tokenizer("tokenizer", tokenizer)
-        min_frequency = check_integer("min_frequency", min_frequency, 1)
-        if max_size is not None:
-            max_size = check_integer("max_size", max_size, 1)
-        counts: Counter[str] = Counter()
-        for text in check_texts("texts", texts):
-            counts.update(_cut(text, tokenizer))
-        for special in SPECIAL_TOKENS:
-            # A word of a text that looks like a control token stays unknown.
-            counts.pop(special, None)
-        kept = [token for token, count in counts.items() if count >= min_frequency]
-        kept.sort(key=lambda token: (-counts[token], token))
-        return cls(kept[:max_size], tokenizer)
+        found = tokenizers.resolve(tokenizer, lower_case=lower_case)
+        limits = _check_limits(min_frequency, max_size)
+        stream = stream_texts("texts", texts)
+        if isinstance(found, UntrainedTokenizer):
+            if isinstance(texts, Iterator):
+                raise ValueError(
+                    "`texts` must be readable twice where a tokenizer is to be "
+                    f"trained. Received: a {type(texts).__name__}; pass a list, use "
+                    "Vocabulary.from_files, or train the tokenizer by "
+                    "kseq.data.tokenizers.train."
+                )
+            found = found.train(texts)
+        from tqdm import tqdm
+
+        total = len(texts) if isinstance(texts, Sized) else None
+        with tqdm(
+            stream,
+            desc="counting tokens",
+            total=total,
+            delay=2,
+            leave=False,
+            disable=None,
+        ) as bar:
+            return cls(_frequent_tokens(bar, found, *limits), found)
+
+    @classmethod
+    def from_files(
+        cls,
+        paths: Path | Iterable[Path],
+        tokenizer: Identifier = "whitespace",
+        min_frequency: int = 1,
+        max_size: int | None = None,
+        lower_case: bool = False,
+    ) -> Self:
+        r"""Builds the vocabulary of text files, a text a line.
+
+        The files are read line by line and never held (but SentencePiece holds them
+        while it is trained). A line ends with "\n" or "\r\n"; a byte order mark is
+        left out.
+
+        Args:
+            paths: str or path, or an iterable of them: files in UTF-8, compressed
+                with gzip where the name ends with `.gz`.
+            tokenizer: as for `build`. Defaults to `"whitespace"`.
+            min_frequency: int, as for `build`. Defaults to 1.
+            max_size: int or None, as for `build`. Defaults to None.
+            lower_case: bool, as for `build`. Defaults to False.
+
+        Returns:
+            A `Vocabulary`.
+
+        Raises:
+            ImportError: if a library that the tokenizer needs is missing.
+            OSError: if a file cannot be read.
+            TypeError: if an argument has the wrong type.
+            ValueError: if a file is not in UTF-8 (the message names the line), if
+                there is none, or as for `build`.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from kseq.data import Vocabulary
+            >>> _ = Path("train.de").write_text("ein Hund\nein Mann\n")
+            >>> Vocabulary.from_files("train.de", lower_case=True).tokens[4:]
+            ('ein', 'hund', 'mann')
+        """
+        found = tokenizers.resolve(tokenizer, lower_case=lower_case)
+        limits = _check_limits(min_frequency, max_size)
+        files = check_files("paths", paths)
+        if isinstance(found, UntrainedTokenizer):
+            found = found.train(line for file in files for line in read_lines(file))
+        return cls(_frequent_tokens(_texts_of(files), found, *limits), found)
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -150,8 +238,8 @@ class Vocabulary:
         return self._tokens
 
     @property
-    def tokenizer(self) -> str:
-        """How a text is cut: `"whitespace"` or `"characters"`."""
+    def tokenizer(self) -> Tokenizer:
+        """What cuts texts into tokens and joins them."""
         return self._tokenizer
 
     @property
@@ -278,9 +366,17 @@ class Vocabulary:
             max_length = check_integer("max_length", max_length, 1)
         limit = None if max_length is None else max_length - 1
         rows = []
-        for text in check_texts("texts", texts):
+        from tqdm import tqdm
+
+        for text in tqdm(
+            check_texts("texts", texts),
+            desc="encoding",
+            delay=2,
+            leave=False,
+            disable=None,
+        ):
             row = []
-            for token in _cut(self._justified(text), self._tokenizer)[:limit]:
+            for token in self._cut(text)[:limit]:
                 index = self._ids.get(token, UNK)
                 if index < len(SPECIAL_TOKENS):
                     if strict:
@@ -298,20 +394,23 @@ class Vocabulary:
             padded[: len(row)] = row
         return ids
 
-    def _justified(self, text: str) -> str:
+    def _cut(self, text: str) -> list[str]:
+        """Cuts a text, and fills it up to the width where there is one."""
+        tokens = self._tokenizer.cut(text)
         if self._width is None:
-            return text
-        if len(text) > self._width:
+            return tokens
+        # Counted once they are cut: lower-casing may add a character.
+        if len(tokens) > self._width:
             raise ValueError(
                 f"`texts` must be of at most {self._width} characters, the width of "
-                f"this vocabulary. Received: {text!r}, {len(text)} characters."
+                f"this vocabulary. Received: {text!r}, {len(tokens)} characters."
             )
-        return text.rjust(self._width)
+        return [" "] * (self._width - len(tokens)) + tokens
 
     def decode(self, ids: npt.ArrayLike) -> list[str]:
         """Turns rows of ids back into texts.
 
-        A row ends at its first `</s>` or padding; `<s>` is left out.
+        A row ends at its first `</s>` or padding; `<s>` is left out, `<unk>` stays.
 
         Args:
             ids: integers of shape `(batch, time)`, or `(batch, n, time)` as decoding
@@ -340,30 +439,64 @@ class Vocabulary:
                 f"Received: {array[row, column]} at row {row}, position {column}; "
                 "was it made with another vocabulary?"
             )
-        glue = " " if self._tokenizer == "whitespace" else ""
         # One column more than the array has, so that every row has an end.
         ends = np.ones((array.shape[0], array.shape[1] + 1), dtype=bool)
         ends[:, :-1] = (array == END) | (array == PAD)
-        tokens = self._tokens
+        tokens, join = self._tokens, self._tokenizer.join
         texts = [
-            glue.join([tokens[i] for i in row[:end] if i != START])
+            join([tokens[i] for i in row[:end] if i != START])
             for row, end in zip(
                 array.tolist(), ends.argmax(axis=1).tolist(), strict=True
             )
         ]
         return texts if self._width is None else [text.strip(" ") for text in texts]
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def to_string_lookup(self, inverse: bool = False) -> keras.layers.StringLookup:
+        """Returns a Keras layer with exactly these ids, for a tf.data pipeline.
+
+        It looks up tokens, not texts, and adds no `</s>`. Unlike `encode`, it gives
+        `<s>` and `</s>` their ids, so that a pipeline can add them.
+
+        Args:
+            inverse: bool, whether it turns ids into tokens. Defaults to False, tokens
+                into ids.
+
+        Returns:
+            A `keras.layers.StringLookup`.
+
+        Raises:
+            TypeError: if `inverse` is not a boolean.
+
+        Example:
+            >>> from kseq.data import Vocabulary
+            >>> vocab = Vocabulary(["a", "b"])
+            >>> vocab.to_string_lookup()([["b", "a", "c", "</s>", "<pad>"]]).numpy()
+            array([[5, 4, 1, 3, 0]])
+        """
+        check_boolean("inverse", inverse)
+        import keras
+
+        return keras.layers.StringLookup(
+            vocabulary=list(self._tokens[START:]),
+            mask_token=PAD_TOKEN,
+            oov_token=UNK_TOKEN,
+            num_oov_indices=1,
+            invert=inverse,
+        )
+
+    def save(self, path: Path) -> None:
         """Writes the vocabulary as JSON, token -> id, in UTF-8.
 
         The file appears whole or not at all. The tokenizer and the width are not
-        stored in it.
+        stored in it; `save_side` stores them too.
 
         Args:
             path: str or path, the file to write; an older one is replaced.
 
         Raises:
             OSError: if the file cannot be written.
+            ValueError: if a token holds the two halves of a surrogate pair as
+                characters of their own, which JSON would read as one character.
 
         Example:
             >>> from kseq.data import Vocabulary
@@ -372,32 +505,38 @@ class Vocabulary:
             ('<pad>', '<unk>', '<s>', '</s>', 'a')
         """
         text = json.dumps(self._ids, ensure_ascii=False, indent=0) + "\n"
+        if pair := re.search("[\ud800-\udbff][\udc00-\udfff]", text):
+            raise ValueError(
+                "A token with a surrogate pair as two characters cannot be saved: "
+                f"{pair[0]!r}. Decode the texts anew, as UTF-16."
+            )
         with whole_file(path) as temporary:
-            temporary.write_bytes(text.encode("utf-8"))
+            # A lone surrogate, all that UTF-8 lacks, becomes its escape in JSON.
+            temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
     @classmethod
     def load(
         cls,
-        path: str | os.PathLike[str],
-        tokenizer: str = "whitespace",
+        path: Path,
+        tokenizer: Identifier = "whitespace",
         width: int | None = None,
     ) -> Self:
         """Reads a vocabulary from a JSON file, token -> id.
 
         Args:
             path: str or path, the file to read.
-            tokenizer: str, `"whitespace"` or `"characters"`. Defaults to
-                `"whitespace"`.
+            tokenizer: as in the constructor. Defaults to `"whitespace"`.
             width: int or None, as in the constructor. Defaults to None.
 
         Returns:
             A `Vocabulary`.
 
         Raises:
+            ImportError: if a library that the tokenizer needs is missing.
             OSError: if the file cannot be read.
             ValueError: if it is not a vocabulary; the message names the file.
         """
-        _check_tokenizer("tokenizer", tokenizer)
+        found = tokenizers.get(tokenizer)
         name = os.fspath(path)
         with open(path, "rb") as file:
             data = file.read()
@@ -406,9 +545,137 @@ class Vocabulary:
         except ValueError as error:
             raise ValueError(f"{name} is not a JSON file in UTF-8: {error}.") from error
         try:
-            return cls(_ordinary_tokens(pairs), tokenizer, width)
+            return cls(_ordinary_tokens(pairs), found, width)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name} is not a vocabulary: {error}") from error
+
+
+def save_side(folder: Path, side: str, vocab: Vocabulary) -> dict[str, Any]:
+    """Writes a side's vocabulary and its tokenizer's files into a folder.
+
+    They are `vocab.SIDE.json` and, where the tokenizer has assets, `tokenizer.SIDE.*`
+    (`tokenizer.source.model` for SentencePiece). Each appears whole or not at all.
+
+    Args:
+        folder: str or path, a folder that exists.
+        side: str, `"source"` or `"target"`.
+        vocab: `Vocabulary`.
+
+    Returns:
+        dict that JSON can hold, `tokenizer` and `width`: what `load_side` needs.
+
+    Raises:
+        OSError: if a file cannot be written.
+        ValueError: if the tokenizer is one of your own that is not registered.
+
+    Example:
+        >>> from kseq.data.vocabulary import Vocabulary, load_side, save_side
+        >>> vocab = Vocabulary(["a", "b"], tokenizer="characters")
+        >>> config = save_side(".", "source", vocab)
+        >>> config
+        {'tokenizer': {'name': 'characters', 'lower_case': False}, 'width': None}
+        >>> load_side(".", "source", config) == vocab
+        True
+    """
+    folder = pathlib.Path(folder)
+    config = vocab.tokenizer.get_config()
+    # What could not be loaded is not saved.
+    tokenizers.asset_names(config)
+    vocab.save(folder / VOCAB_FILE.format(side=side))
+    for name, data in vocab.tokenizer.assets.items():
+        with whole_file(_asset_file(folder, side, name)) as temporary:
+            temporary.write_bytes(data)
+    return {"tokenizer": config, "width": vocab.width}
+
+
+def load_side(folder: Path, side: str, config: Mapping[str, Any]) -> Vocabulary:
+    """Reads what `save_side` has written.
+
+    Args:
+        folder: str or path.
+        side: str, `"source"` or `"target"`.
+        config: dict, what `save_side` has returned. A `tokenizer` that is a string, as
+            in folders of kseq's first version, will do.
+
+    Returns:
+        A `Vocabulary`.
+
+    Raises:
+        FileNotFoundError: if a file is missing; the message names it.
+        ImportError: if a library that the tokenizer needs is missing.
+        ValueError: if the vocabulary or the tokenizer is not to be read.
+    """
+    folder = pathlib.Path(folder)
+    if not isinstance(config, Mapping) or not {"tokenizer"} <= set(config) <= {
+        "tokenizer",
+        "width",
+    }:
+        raise ValueError(
+            f"The configuration of the {side} in '{folder}' must have a tokenizer and "
+            f"a width. Received: {config!r}."
+        )
+    try:
+        names = tokenizers.asset_names(config["tokenizer"])
+        assets = {name: _asset_file(folder, side, name) for name in names}
+        missing = [file.name for file in assets.values() if not file.is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"'{folder}' lacks {', '.join(missing)}, a part of the {side}'s "
+                "tokenizer."
+            )
+        tokenizer = tokenizers.get(
+            config["tokenizer"],
+            {name: file.read_bytes() for name, file in assets.items()},
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"The tokenizer of the {side} in '{folder}' cannot be read: {error}"
+        ) from error
+    path = folder / VOCAB_FILE.format(side=side)
+    if not path.is_file():
+        raise FileNotFoundError(f"'{folder}' lacks {path.name}.")
+    return Vocabulary.load(path, tokenizer, config.get("width"))
+
+
+def _asset_file(folder: pathlib.Path, side: str, name: str) -> pathlib.Path:
+    return folder / f"tokenizer.{side}.{name}"
+
+
+def _check_limits(min_frequency: Any, max_size: Any) -> tuple[int, int | None]:
+    """Returns the limits of a vocabulary that is built, checked."""
+    return (
+        check_integer("min_frequency", min_frequency, 1),
+        None if max_size is None else check_integer("max_size", max_size, 1),
+    )
+
+
+def _frequent_tokens(
+    texts: Iterable[str],
+    tokenizer: Tokenizer,
+    min_frequency: int,
+    max_size: int | None,
+) -> list[str]:
+    """Returns the ordinary tokens of some texts, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(tokenizer.cut(text))
+    for special in SPECIAL_TOKENS:
+        # A word of a text that looks like a control token stays unknown.
+        counts.pop(special, None)
+    kept = [token for token, count in counts.items() if count >= min_frequency]
+    kept.sort(key=lambda token: (-counts[token], token))
+    return kept[:max_size]
+
+
+def _texts_of(files: Iterable[str]) -> Iterator[str]:
+    """Reads the lines of files, under one progress bar."""
+    reading = Reading(files)
+    try:
+        for file in files:
+            for number, line in enumerate(reading.lines(file), 1):
+                yield decoded(line, file, number)
+    finally:
+        reading.close()
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -444,21 +711,6 @@ def _ordinary_tokens(pairs: Any) -> list[str]:
                 f"{index} is missing."
             )
     return [by_id[index] for index in range(len(SPECIAL_TOKENS), len(by_id))]
-
-
-def _check_tokenizer(name: str, tokenizer: Any) -> str:
-    """Returns the tokenizer's name, or raises an error that lists the choices."""
-    if tokenizer not in TOKENIZERS:
-        raise ValueError(
-            f"`{name}` must be one of {', '.join(map(repr, TOKENIZERS))}. "
-            f"Received: {tokenizer!r}."
-        )
-    return str(tokenizer)
-
-
-def _cut(text: str, tokenizer: str) -> list[str]:
-    """Cuts a text into tokens."""
-    return text.split() if tokenizer == "whitespace" else list(text)
 
 
 def _as_id_array(ids: npt.ArrayLike) -> npt.NDArray[np.integer[Any]]:

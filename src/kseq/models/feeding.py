@@ -33,7 +33,8 @@ def fed_back_logits(
         ratio: Scalar in [0, 1]: 1 is teacher forcing, 0 what greedy decoding reads.
         coin: `"token"`, a draw for each token, or `"batch"`, one for each step of a
             whole batch.
-        seed: A `keras.random.SeedGenerator`.
+        seed: A `keras.random.SeedGenerator`; None where `ratio` is 0, and nothing
+            is drawn.
         training: Whether dropout acts.
 
     Returns:
@@ -45,10 +46,12 @@ def fed_back_logits(
     encoded = inference.encoder(source, training=training)
     by_step = tf.transpose(tokens)  # (time, batch)
     steps, batch = tf.shape(by_step)[0], tf.shape(by_step)[1]
-    shape = tf.stack([steps, batch if coin == "token" else 1])
-    draws = tf.random.stateless_uniform(shape, tf.cast(seed.next(), tf.int32))
     # The first token, <s>, is given always; after a row's end nothing counts.
-    is_true = (draws < ratio) | (tf.range(steps) == 0)[:, None] | (by_step == 0)
+    is_true = (tf.range(steps) == 0)[:, None] | (by_step == 0)
+    if seed is not None:
+        shape = tf.stack([steps, batch if coin == "token" else 1])
+        draws = tf.random.stateless_uniform(shape, tf.cast(seed.next(), tf.int32))
+        is_true |= draws < ratio
     vocab_size = decoder.config.target_vocab_size
     never = tf.reduce_sum(tf.one_hot(_NEVER, vocab_size), axis=0) > 0  # (vocab,)
 

@@ -18,7 +18,11 @@ _COMPILED: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
 
 
 def score(
-    model: Seq2Seq | Ensemble, source: Any, target: Any, batch_size: int = 256
+    model: Seq2Seq | Ensemble,
+    source: Any,
+    target: Any,
+    batch_size: int = 256,
+    free_running: bool = False,
 ) -> np.ndarray:
     """Returns the log-probability of every token of given targets.
 
@@ -31,13 +35,15 @@ def score(
             source, as in `Hypotheses.tokens`. A row without `</s>` is scored as one
             that was cut.
         batch_size: Number of targets scored at once. Default 256.
+        free_running: Let the decoder read its own most probable tokens instead of the
+            target's. Default False.
 
     Returns:
         Float32 log-probabilities in nats, of the shape of `target`, 0 at padding. Their
         sums over the last axis are the scores that a search gives.
 
     Raises:
-        TypeError: If `model` is neither.
+        TypeError: If `model` is neither, or an ensemble that is to run freely.
         ValueError: If the ids are not as described.
 
     Example:
@@ -55,21 +61,24 @@ def score(
             f"{type(model).__name__}."
         )
     batch_size = check_integer("batch_size", batch_size, 1)
+    if free_running and isinstance(model, Ensemble):
+        raise TypeError("`free_running` must be False for an ensemble.")
     source = check_source(source, model.config.encoder)
     target = _check_target(target, len(source), model.config.target_vocab_size)
     flat = target.reshape(-1, target.shape[-1])
     row_of = np.repeat(np.arange(len(source)), len(flat) // max(len(source), 1))
     lengths = (flat != 0).sum(axis=1)
     source_lengths = real_steps(source).sum(axis=1)[row_of]
-    if model not in _COMPILED:
-        _COMPILED[model] = _compiled(model)
+    functions = _COMPILED.setdefault(model, {})
+    if free_running not in functions:
+        functions[free_running] = _compiled(model, free_running)
     found = np.zeros(flat.shape, np.float32)
     order = np.lexsort((source_lengths, lengths))
     starts = range(0, len(flat), batch_size)
     for start in tqdm(starts, desc="scoring", delay=2, leave=False, disable=None):
         rows = order[start : start + batch_size]
         longest = max(int(lengths[rows].max()), 1)
-        found[rows, :longest] = _COMPILED[model](
+        found[rows, :longest] = functions[free_running](
             tf.convert_to_tensor(
                 source[row_of[rows], : source_lengths[rows].max(initial=1)]
             ),
@@ -78,10 +87,55 @@ def score(
     return found.reshape(target.shape)
 
 
-def _compiled(model: Seq2Seq | Ensemble) -> Any:
+def perplexity(
+    model: Seq2Seq | Ensemble,
+    source: Any,
+    target: Any,
+    *,
+    free_running: bool = False,
+    batch_size: int = 256,
+) -> float:
+    """Returns the exponential of the mean cross-entropy of the tokens of targets.
+
+    Args:
+        model: A `Seq2Seq` or, without `free_running`, an `Ensemble`.
+        source: Integer ids (batch, source_length), or float vectors, as for `score`.
+        target: Integer ids (batch, target_length), as for `score`.
+        free_running: Let the decoder read its own most probable tokens instead of the
+            target's, as many as the target has, as the PyTorch tutorial measures it.
+            Default False.
+        batch_size: Number of targets at once. Default 256.
+
+    Returns:
+        The perplexity, `</s>` counted as a token.
+
+    Raises:
+        TypeError: If `model` is neither, or an ensemble that is to run freely.
+        ValueError: If the ids are not as described.
+
+    Example:
+        >>> from kseq import build_seq2seq
+        >>> from kseq.models import perplexity
+        >>> model = build_seq2seq(source_vocab_size=11, target_vocab_size=11, units=8)
+        >>> 9 < perplexity(model, [[5, 6, 3]], [[6, 5, 3]]) < 13
+        True
+    """
+    log_probs = score(model, source, target, batch_size, free_running)
+    tokens = np.count_nonzero(np.asarray(target))
+    if not tokens:
+        raise ValueError("`target` must hold a token. Received: none.")
+    return float(np.exp(-log_probs.sum(dtype=np.float64) / tokens))
+
+
+def _compiled(model: Seq2Seq | Ensemble, free_running: bool) -> Any:
     held = weakref.ref(model)
     first = model.models[0] if isinstance(model, Ensemble) else model
     inputs = first.input[INPUTS[0]]
+
+    def logits_of(member: Seq2Seq, feed: Any) -> Any:
+        if free_running:
+            return member.free_running_logits(feed)
+        return member(feed, training=False)
 
     def run(source: Any, target: Any) -> Any:
         model = held()
@@ -90,7 +144,7 @@ def _compiled(model: Seq2Seq | Ensemble) -> Any:
         given = tf.concat([start, target[:, :-1]], axis=1)
         feed = {INPUTS[0]: source, INPUTS[1]: given}
         members = model.models if isinstance(model, Ensemble) else [model]
-        logits = [member(feed, training=False) for member in members]
+        logits = [logits_of(member, feed) for member in members]
         if len(logits) == 1:
             log_probs = tf.nn.log_softmax(tf.cast(logits[0], tf.float32))
         else:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras.src.backend.common import global_state  # there is no public way to it
 
 from kseq import metrics as kseq_metrics
-from kseq.checks import check_boolean
+from kseq.checks import check_boolean, check_number
 from kseq.config import Seq2SeqConfig
 from kseq.decoding import Hypotheses
 from kseq.distribution import (
@@ -33,6 +33,8 @@ from kseq.models.recurrent import as_config
 from kseq.schedules import COINS, check_ratio
 
 INPUTS = (encoder_module.INPUT, decoder_module.INPUT)
+# What an optimizer is given: the gradient of which loss over a batch's tokens.
+GRADIENTS = ("mean", "sum")
 
 
 @keras.saving.register_keras_serializable(package="kseq")
@@ -119,6 +121,8 @@ class Seq2Seq(DistributedTraining):
         teacher_forcing_ratio: Any = 1.0,
         teacher_forcing_coin: str = "token",
         free_running_evaluation: bool = False,
+        gradient: str = "mean",
+        clip_per_token: float | None = None,
         **kwargs: Any,
     ) -> None:
         """Configures the model for training, with defaults that fit sequences.
@@ -143,10 +147,17 @@ class Seq2Seq(DistributedTraining):
             free_running_evaluation: Feed the decoder its own predictions in `evaluate`
                 and in validation, as many as the target has tokens, instead of the
                 target. Default False.
+            gradient: What the optimizer is given: the gradient of the `"mean"` loss
+                of a batch's tokens (default), or of its `"sum"`, with which a learning
+                rate is one for each token, as in CNTK.
+            clip_per_token: Largest element of that gradient for each target token of
+                the batch; larger ones are cut (CNTK's clipping "per sample", with
+                truncation). Default None.
             **kwargs: The further arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: If the ratio is outside [0, 1] or the coin unknown.
+            ValueError: If the ratio is outside [0, 1] or the coin unknown, or
+                `gradient` or `clip_per_token` is.
         """
         if not callable(teacher_forcing_ratio):
             teacher_forcing_ratio = check_ratio(
@@ -158,6 +169,16 @@ class Seq2Seq(DistributedTraining):
                 f"Received: {teacher_forcing_coin!r}."
             )
         check_boolean("free_running_evaluation", free_running_evaluation)
+        if gradient not in GRADIENTS:
+            raise ValueError(
+                f"`gradient` must be one of {', '.join(map(repr, GRADIENTS))}. "
+                f"Received: {gradient!r}."
+            )
+        if clip_per_token is not None and not check_number(
+            "clip_per_token", clip_per_token
+        ):
+            raise ValueError("`clip_per_token` must be above 0. Received: 0.")
+        self._updating = {"gradient": gradient, "clip_per_token": clip_per_token}
         self._feeding = {
             "teacher_forcing_ratio": teacher_forcing_ratio,
             "teacher_forcing_coin": teacher_forcing_coin,
@@ -180,7 +201,7 @@ class Seq2Seq(DistributedTraining):
         if config:
             config |= {
                 name: keras.saving.serialize_keras_object(value)
-                for name, value in self._feeding.items()
+                for name, value in {**self._feeding, **self._updating}.items()
             }
         return config
 
@@ -248,14 +269,37 @@ class Seq2Seq(DistributedTraining):
             loss = self.compute_loss(x, y, logits, sample_weight, training=True)
             scaled = self.optimizer.scale_loss(loss)
         if self.trainable_variables:  # none are left where all layers are frozen
-            self._apply_gradients(tape.gradient(scaled, self.trainable_variables))
+            self._apply_gradients(
+                tape.gradient(scaled, self.trainable_variables),
+                self._gradient_change(y, sample_weight),
+            )
         self._track_loss(loss, y, sample_weight)
         return self._logs(self.compute_metrics(x, y, logits, sample_weight))
 
+    def _gradient_change(self, y: Any, sample_weight: Any) -> Any:
+        """Returns what is done to the gradient of the mean loss of a global batch."""
+        limit: Any = self._updating["clip_per_token"]
+        is_sum = self._updating["gradient"] == "sum"
+        if limit is None and not is_sum:
+            return None
+        tokens = global_sum(tf.reduce_sum(token_weights(y, sample_weight)))
+
+        def change(gradient: Any) -> Any:
+            # The rows of an embedding's may stand there several times: they are summed.
+            dense = tf.convert_to_tensor(gradient)
+            if limit is not None:
+                # Of the mean: what is cut from the sum at `limit` times its tokens.
+                dense = tf.clip_by_value(dense, -limit, limit)
+            return dense * tf.cast(tokens, dense.dtype) if is_sum else dense
+
+        return change
+
     def test_step(self, data: Any) -> dict[str, Any]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        ratio = 0.0 if self._feeding["free_running_evaluation"] else 1.0
-        logits = self._logits(x, ratio, training=False)
+        if self._feeding["free_running_evaluation"]:
+            logits = self.free_running_logits(x)
+        else:
+            logits = self(x, training=False)
         loss = self.compute_loss(x, y, logits, sample_weight, training=False)
         self._track_loss(loss, y, sample_weight)
         return self._logs(self.compute_metrics(x, y, logits, sample_weight))
@@ -273,6 +317,21 @@ class Seq2Seq(DistributedTraining):
             self._feeding["teacher_forcing_coin"],
             self._feeding_seed,
             training,
+        )
+
+    def free_running_logits(self, inputs: Any) -> Any:
+        """Returns the logits where the decoder reads its own most probable tokens.
+
+        Args:
+            inputs: Dict of `encoder_inputs` and `decoder_inputs`, as the model takes
+                them; of the latter only the first token is read, and where rows end.
+
+        Returns:
+            Float32 logits (batch, target_length, vocab).
+        """
+        self._check_inputs(inputs)
+        return fed_back_logits(
+            self._inference(), self.graph.decoder, inputs, 0.0, "token", None, False
         )
 
     def _inference(self) -> InferenceModels:

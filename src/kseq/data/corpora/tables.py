@@ -1,0 +1,211 @@
+"""Tables: CSV and TSV files, and pandas DataFrames, with a column for each side."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from kseq.checks import check_boolean, check_integer
+from kseq.data.corpora.corpus import Corpus, Reading
+from kseq.data.corpora.lines import Path, check_files, decoded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+
+
+def read_table(
+    table: Path | pd.DataFrame,
+    source: str | int | None = None,
+    target: str | int | None = None,
+    *,
+    separator: str | None = None,
+    header: bool = True,
+    quotes: bool | None = None,
+) -> Corpus:
+    r"""Reads pairs from two columns of a table.
+
+    A file is UTF-8, gzipped where its name ends in `.gz`, and is read row by row.
+
+    Args:
+        table: path of a CSV or TSV file, or pandas DataFrame of strings.
+        source: str or int, the sources' column: its name, or its index from 0 where
+            `header` is False. Defaults to `"source"`, or 0 without a header.
+        target: str or int, the targets' column. Defaults to `"target"`, or 1 without a
+            header.
+        separator: str or None, the one character between two columns. Defaults to None:
+            a comma for `.csv`, a tab for `.tsv` and `.txt`.
+        header: bool, whether the first row names the columns. Defaults to True.
+        quotes: bool or None, whether a field may stand in double quotes, a quote in it
+            doubled. Defaults to None: not where a tab separates.
+
+    Returns:
+        A `Corpus`. A pass raises ValueError where the table is not what it should be;
+        the message names the file and the line, or the row and the column. A blank line
+        counts as a pair with both sides empty.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        OSError: if the file does not exist or is a folder.
+        ValueError: if the separator is unknown, or the DataFrame has no such column.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from kseq.data import read_table
+        >>> _ = Path("verbs.tsv").write_text("go\twent\nsay\tsaid\n")
+        >>> list(read_table("verbs.tsv", header=False))
+        [('go', 'went'), ('say', 'said')]
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"present": ["go"], "past": ["went"]})
+        >>> list(read_table(frame, "present", "past"))
+        [('go', 'went')]
+    """
+    check_boolean("header", header)
+    columns = [
+        _check_column("source", source, header, "source", 0),
+        _check_column("target", target, header, "target", 1),
+    ]
+    if not isinstance(table, str | os.PathLike):
+        return _read_frame(table, columns, separator, header, quotes)
+    (path,) = check_files("table", table)
+    suffix = os.path.splitext(path.removesuffix(".gz"))[1].lower()
+    if separator is None:
+        separator = _SEPARATORS.get(suffix)
+        if separator is None:
+            raise ValueError(
+                "`separator` must be given where the file's name does not end in "
+                f"{', '.join(_SEPARATORS)} (or that and .gz). Received: '{path}'."
+            )
+    elif not isinstance(separator, str) or len(separator) != 1 or separator in '\r\n"':
+        raise ValueError(
+            "`separator` must be one character, not a quote or a line end. Received: "
+            f"{separator!r}."
+        )
+    if quotes is None:
+        quotes = separator != "\t"
+    quoting = csv.QUOTE_MINIMAL if check_boolean("quotes", quotes) else csv.QUOTE_NONE
+
+    def read(reading: Reading) -> Iterator[tuple[str, str]]:
+        rows = _rows(reading, path, separator, quoting)
+        indexes: list[Any] = columns
+        width, of = None, "the first row"
+        if header:
+            number, names = next(rows, (0, []))
+            if not names:
+                raise ValueError(f"{path}, line 1: there is no header.")
+            indexes = [_index(path, names, column) for column in columns]
+            width, of = len(names), "the header"
+        for number, row in rows:
+            if not row:
+                reading.leave_out("empty_both")
+                continue
+            if width is None:
+                width = len(row)
+                if max(indexes) >= width:
+                    raise ValueError(
+                        f"{path}, line {number}: there is no column {max(indexes)} in "
+                        f"a row of {width}; columns count from 0."
+                    )
+            if len(row) != width:
+                raise ValueError(
+                    f"{path}, line {number}: a row of {len(row)} columns, where {of} "
+                    f"has {width}."
+                )
+            yield row[indexes[0]], row[indexes[1]]
+
+    return Corpus(read, [path])
+
+
+def _read_frame(
+    frame: Any,
+    columns: list[Any],
+    separator: str | None,
+    header: bool,
+    quotes: bool | None,
+) -> Corpus:
+    """Reads pairs from a DataFrame."""
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(
+            "`table` must be a path or a pandas DataFrame. Received: "
+            f"{frame!r} of type {type(frame).__name__}."
+        )
+    if separator is not None or quotes is not None or not header:
+        raise ValueError(
+            "`separator`, `header` and `quotes` are for files. Received a DataFrame; "
+            "leave them out, and name its columns."
+        )
+    names = list(frame.columns)
+    places = [_index("the DataFrame", names, column) for column in columns]
+
+    def read(reading: Reading) -> Iterator[tuple[str, str]]:
+        sides = [frame.iloc[:, place] for place in places]
+        for row, pair in enumerate(zip(*sides, strict=True)):
+            for column, text in zip(columns, pair, strict=True):
+                if not isinstance(text, str):
+                    raise ValueError(
+                        f"row {row} of the DataFrame, column {column!r}: "
+                        f"{text!r} of type {type(text).__name__} is not a string; "
+                        "drop or fill missing values and convert the others first."
+                    )
+            # numpy's own string type would leak into vocabularies and JSON.
+            yield str(pair[0]), str(pair[1])
+
+    return Corpus(read, ["DataFrame"])
+
+
+def _rows(
+    reading: Reading, path: str, separator: str, quoting: Any
+) -> Iterator[tuple[int, list[str]]]:
+    """Reads the rows of a file, each with the number of its first line."""
+    texts = (
+        # With its line end, which a quoted field may hold.
+        decoded(line, path, number) + "\n"
+        for number, line in enumerate(reading.lines(path), 1)
+    )
+    rows = csv.reader(texts, delimiter=separator, quoting=quoting, strict=True)
+    while True:
+        number = rows.line_num + 1
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            hint = ""
+            if quoting != csv.QUOTE_NONE:
+                hint = " Where quotes are ordinary characters pass quotes=False."
+            raise ValueError(f"{path}, line {number}: {error}.{hint}") from error
+        if row is None:
+            return
+        yield number, row
+
+
+def _check_column(
+    name: str, value: Any, header: bool, column: str, index: int
+) -> str | int:
+    """Returns a column's name, or its index where there is no header."""
+    if header:
+        if value is not None and not isinstance(value, str):
+            raise TypeError(
+                f"`{name}` must be a column's name where there is a header. Received: "
+                f"{value!r}; for a file without one pass header=False."
+            )
+        return column if value is None else value
+    if isinstance(value, str):
+        raise TypeError(
+            f"`{name}` must be a column's index, from 0, where header is False. "
+            f"Received: {value!r}."
+        )
+    return index if value is None else check_integer(name, value, 0)
+
+
+def _index(table: str, names: list[Any], column: Any) -> int:
+    """Returns where a named column stands."""
+    if names.count(column) != 1:
+        raise ValueError(
+            f"{table} must have one column {column!r}. Received the columns: "
+            f"{', '.join(map(repr, names))}."
+        )
+    return names.index(column)

@@ -1,0 +1,336 @@
+r"""CTF, the text format of CNTK: sequences of one-hot vectors, a sample a line.
+
+A line is `id|name index:1|name index:1|# comment`, with spaces or tabs between. Lines
+that follow each other under one id are one sequence, and each of its streams has one
+symbol a line, or none where it is the shorter one. The symbols themselves are in a
+mapping file, one a line: index 0 is the first line. The rules for ids are CNTK's: an
+id stands for the lines after it that have none, no id comes back later, and where the
+first line has no id every line is a sequence of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
+
+from kseq.checks import check_boolean, check_texts
+from kseq.data.corpora.corpus import Corpus, Reading
+from kseq.data.corpora.lines import Path, check_files, decoded, read_lines
+from kseq.data.vocabulary import END_TOKEN, START_TOKEN
+from kseq.files import whole_file
+
+Symbols = Path | Iterable[str]
+
+_SAMPLE = re.compile(r"([0-9]+):([^\s:]+)")
+_NAME = re.compile(r"[^\s|#][^\s|]*")
+
+
+def read_ctf(
+    path: Path,
+    source_symbols: Symbols,
+    target_symbols: Symbols | None = None,
+    *,
+    source_stream: str = "S0",
+    target_stream: str = "S1",
+) -> Corpus:
+    r"""Reads pairs of sequences from a file in CNTK's text format.
+
+    A text is the symbols of one stream, separated by spaces. The indexes say which;
+    comments are not read. `<s>` and `</s>` are left out, since vocabularies add their
+    own.
+
+    Args:
+        path: str or path, the file, gzipped if its name ends in `.gz`.
+        source_symbols: path of the mapping file, a symbol a line, or list of str.
+        target_symbols: the targets' own, likewise. Defaults to None, the sources'.
+        source_stream: str, the stream that holds the sources. Defaults to `"S0"`.
+        target_stream: str, the stream that holds the targets. Defaults to `"S1"`.
+
+    Returns:
+        A `Corpus`. A pass raises ValueError where the file is not as described; the
+        message names the file and the line. Streams of other names are passed over.
+        The ids met are held in memory, to find one that comes back.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        OSError: if a file does not exist or is a folder.
+        ValueError: if a symbol is empty, repeated or holds white space, or the two
+            streams are one.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from kseq.data import read_ctf
+        >>> _ = Path("tiny.ctf").write_text(
+        ...     "7 |S0 1:1 |S1 2:1\n7 |S0 0:1 |# a longer source\n"
+        ... )
+        >>> list(read_ctf("tiny.ctf", ["A", "B", "~B"]))
+        [('B A', '~B')]
+
+    Reference:
+        [CNTKTextFormatReader](https://learn.microsoft.com/en-us/previous-versions/cognitive-toolkit/brainscript-cntktextformat-reader)
+    """
+    (file,) = check_files("path", path)
+    tables = [_check_symbols("source_symbols", source_symbols)]
+    files = [file, *_files(source_symbols)]
+    if target_symbols is None:
+        tables.append(tables[0])
+    else:
+        tables.append(_check_symbols("target_symbols", target_symbols))
+        files += _files(target_symbols)
+    streams = _check_streams(source_stream, target_stream)
+
+    def read(reading: Reading) -> Iterator[tuple[str, str]]:
+        sides: tuple[list[str], list[str]] = ([], [])
+        met: set[str] = set()
+        begun = False
+        for number, is_new, samples in _lines(reading, file):
+            if is_new and begun:
+                yield " ".join(sides[0]), " ".join(sides[1])
+                sides = ([], [])
+            begun = True
+            met.update(samples)
+            for side, table, stream in zip(sides, tables, streams, strict=True):
+                if stream in samples:
+                    symbol = _symbol(file, number, stream, samples[stream], table)
+                    if symbol not in (START_TOKEN, END_TOKEN):
+                        side.append(symbol)
+        if begun:
+            yield " ".join(sides[0]), " ".join(sides[1])
+        for name, stream in zip(("source", "target"), streams, strict=True):
+            if begun and stream not in met:
+                raise ValueError(
+                    f"`{name}_stream` must be a stream of {file}. Received: "
+                    f"{stream!r}; the file has {', '.join(sorted(met)) or 'none'}."
+                )
+
+    return Corpus(read, files)
+
+
+def write_ctf(
+    pairs: Corpus | Iterable[tuple[str, str]],
+    path: Path,
+    source_symbols: Symbols,
+    target_symbols: Symbols | None = None,
+    *,
+    source_stream: str = "S0",
+    target_stream: str = "S1",
+    boundaries: bool = True,
+) -> None:
+    r"""Writes pairs of sequences as a file in CNTK's text format.
+
+    Ids count from 0, and each index is followed by its symbol as a comment. The file
+    appears whole or not at all.
+
+    Args:
+        pairs: `Corpus` or iterable of pairs of str, symbols separated by white space.
+        path: str or path, the file to write, gzipped if its name ends in `.gz`; an
+            older one is replaced.
+        source_symbols: path of the mapping file, a symbol a line, or list of str.
+        target_symbols: the targets' own, likewise. Defaults to None, the sources'.
+        source_stream: str, the stream for the sources. Defaults to `"S0"`.
+        target_stream: str, the stream for the targets. Defaults to `"S1"`.
+        boundaries: bool, whether each sequence begins with `<s>` and ends with `</s>`,
+            as CNTK's models expect them; they must be among the symbols. Defaults to
+            True.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        OSError: if the file cannot be written.
+        ValueError: if a pair has an empty side, or a symbol that is not in the mapping.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from kseq.data import write_ctf
+        >>> write_ctf([("B A", "~B")], "tiny.ctf", ["A", "B", "~B"], boundaries=False)
+        >>> print(Path("tiny.ctf").read_text().expandtabs(4))
+        0   |S0 1:1 |# B    |S1 2:1 |# ~B
+        0   |S0 0:1 |# A
+    """
+    sources = _check_symbols("source_symbols", source_symbols)
+    targets = sources
+    if target_symbols is not None:
+        targets = _check_symbols("target_symbols", target_symbols)
+    names = {"source": sources, "target": targets}
+    streams = _check_streams(source_stream, target_stream)
+    if check_boolean("boundaries", boundaries):
+        for name, symbols in names.items():
+            if not {START_TOKEN, END_TOKEN} <= set(symbols):
+                raise ValueError(
+                    f"`{name}_symbols` must hold {START_TOKEN!r} and {END_TOKEN!r} "
+                    "where boundaries are written. Received neither or one; add them, "
+                    "or pass boundaries=False."
+                )
+    indexes = [
+        {symbol: index for index, symbol in enumerate(symbols)}
+        for symbols in names.values()
+    ]
+    path = os.fspath(path)
+    with whole_file(path) as temporary, _open_new(str(temporary)) as file:
+        for number, pair in enumerate(pairs):
+            sides = []
+            for name, text, table in zip(names, pair, indexes, strict=True):
+                symbols = _check_text(name, number, text, table)
+                if boundaries:
+                    symbols = [START_TOKEN, *symbols, END_TOKEN]
+                sides.append([(table[symbol], symbol) for symbol in symbols])
+            for step in range(max(map(len, sides))):
+                samples = [
+                    # A pipe in a comment is followed by a hash, or it would end there.
+                    "|{} {}:1 |# {}".format(stream, index, symbol.replace("|", "|#"))
+                    for stream, side in zip(streams, sides, strict=True)
+                    for index, symbol in side[step : step + 1]
+                ]
+                file.write("\t".join([str(number), *samples]).encode() + b"\n")
+
+
+def _lines(reading: Reading, file: str) -> Iterator[tuple[int, bool, dict[str, str]]]:
+    """Reads lines: their number, whether a sequence begins, values of each stream."""
+    ids: set[int] = set()
+    current: int | None = None
+    has_ids: bool | None = None
+    for number, line in enumerate(reading.lines(file), 1):
+        text = decoded(line, file, number)
+        if not text.strip():
+            continue
+        prefix, *fields = text.split("|")
+        prefix = prefix.strip()
+        if prefix and not (prefix.isascii() and prefix.isdigit()):
+            raise ValueError(
+                f"{file}, line {number}: must begin with a sequence's id, a whole "
+                f"number, or with a pipe. Received: {prefix!r}."
+            )
+        if has_ids is None:
+            has_ids = bool(prefix)
+        is_new = not has_ids
+        if has_ids and prefix and int(prefix) != current:
+            current, is_new = int(prefix), True
+            if current in ids:
+                raise ValueError(
+                    f"{file}, line {number}: the sequence {current} comes back after "
+                    "another one; the lines of a sequence must follow each other."
+                )
+            ids.add(current)
+        yield number, is_new, _samples(file, number, fields)
+
+
+def _samples(file: str, number: int, fields: list[str]) -> dict[str, str]:
+    """Returns the values of each stream, from what stands between the pipes."""
+    samples: dict[str, str] = {}
+    for field in fields:
+        if field.startswith("#"):  # a comment, or the rest of one after a pipe in it
+            continue
+        name, _, values = field.replace("\t", " ").partition(" ")
+        if not name or name in samples:
+            raise ValueError(
+                f"{file}, line {number}: each pipe must be followed by the name of a "
+                f"stream, once a line. Received: {'|' + field!r}."
+            )
+        samples[name] = values.strip()
+    return samples
+
+
+def _symbol(file: str, number: int, stream: str, values: str, table: list[str]) -> str:
+    """Returns the symbol of a one-hot sample."""
+    match = _SAMPLE.fullmatch(values)
+    if not match or not _is_one(match[2]):
+        raise ValueError(
+            f"{file}, line {number}: the stream {stream} must be one-hot there, as "
+            f"'12:1'. Received: {values!r}."
+        )
+    index = int(match[1])
+    if index >= len(table):
+        raise ValueError(
+            f"{file}, line {number}: the stream {stream} must have indexes in "
+            f"0..{len(table) - 1}, a symbol each. Received: {index}."
+        )
+    return table[index]
+
+
+def _is_one(value: str) -> bool:
+    try:
+        return float(value) == 1
+    except ValueError:
+        return False
+
+
+def _check_text(name: str, number: int, text: Any, table: dict[str, int]) -> list[str]:
+    """Returns the symbols of a text that is to be written."""
+    if not isinstance(text, str):
+        raise TypeError(
+            f"`pairs` must hold two strings each. Received: {name} {number}, {text!r} "
+            f"of type {type(text).__name__}."
+        )
+    symbols = text.split()
+    if not symbols:
+        raise ValueError(f"`pairs` must not be empty. Received: {name} {number}, ''.")
+    for symbol in symbols:
+        if symbol in (START_TOKEN, END_TOKEN):
+            raise ValueError(
+                f"`pairs` must not hold {symbol!r}, which ends a sequence. Received: "
+                f"{name} {number}, {text!r}."
+            )
+        if symbol not in table:
+            raise ValueError(
+                f"`pairs` must hold the symbols of `{name}_symbols` alone. Received: "
+                f"{symbol!r} in {name} {number}, {text!r}."
+            )
+    return symbols
+
+
+@contextlib.contextmanager
+def _open_new(path: str) -> Iterator[BinaryIO]:
+    """Opens a file for writing, gzipped where its name ends in `.gz`."""
+    with open(path, "wb") as raw:
+        if path.endswith(".gz"):
+            # No name and no time in it: the same pairs make the same bytes.
+            with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
+                yield file  # type: ignore[misc]
+        else:
+            yield raw
+
+
+def _files(symbols: Symbols) -> tuple[str, ...]:
+    """Returns the mapping file, if there is one."""
+    return (os.fspath(symbols),) if isinstance(symbols, str | os.PathLike) else ()
+
+
+def _check_symbols(name: str, symbols: Symbols) -> list[str]:
+    """Returns the symbols by index."""
+    where, first = f"`{name}`, index", 0
+    if isinstance(symbols, str | os.PathLike):
+        (path,) = check_files(name, symbols)
+        symbols, where, first = read_lines(path), f"{path}, line", 1
+    table = check_texts(name, symbols)
+    if not table:
+        raise ValueError(f"`{name}` must hold at least one symbol. Received: none.")
+    met: set[str] = set()
+    for index, symbol in enumerate(table, first):
+        if symbol.split() != [symbol]:
+            raise ValueError(
+                f"{where} {index}: a symbol must not be empty or hold white space. "
+                f"Received: {symbol!r}."
+            )
+        if symbol in met:
+            raise ValueError(f"{where} {index}: the symbol {symbol!r} is there twice.")
+        met.add(symbol)
+    return table
+
+
+def _check_streams(source: Any, target: Any) -> tuple[str, str]:
+    """Returns the names of the two streams."""
+    for name, stream in (("source_stream", source), ("target_stream", target)):
+        if not isinstance(stream, str) or not _NAME.fullmatch(stream):
+            raise ValueError(
+                f"`{name}` must be a stream's name, without white space or pipes. "
+                f"Received: {stream!r}."
+            )
+    if source == target:
+        raise ValueError(
+            "`source_stream` and `target_stream` must be two streams. Received: "
+            f"{source!r} for both."
+        )
+    return source, target
