@@ -8,4 +8,6 @@ import kseq.layers
 import kseq.losses
 import kseq.metrics
 import kseq.models
-import kseq.schedules  # noqa: F401
+import kseq.schedules
+import kseq.training.optimizers
+import kseq.training.rates  # noqa: F401
