@@ -9,6 +9,8 @@ export TF_CPP_MIN_LOG_LEVEL
 
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check
+# Two processes; what shares fixtures or a namespace stays in one of them.
+parallel := -n 2 --dist loadscope
 dev := $(VENV)/.kseq-dev
 docs := $(VENV)/.kseq-docs
 # mypy refuses a folder that is not there.
@@ -41,10 +43,10 @@ demo: $(dev)  ## Watch an LSTM learn to add
 	$(bin)/python examples/addition.py
 
 test: $(dev)  ## Run the tests, without the slow ones
-	$(bin)/pytest -m "not slow"
+	$(bin)/pytest $(parallel) -m "not slow"
 
 test-slow: $(dev)  ## Run all tests, the slow ones too
-	$(bin)/pytest
+	$(bin)/pytest $(parallel)
 
 lint: $(dev)  ## Check the style, the format and the types
 	$(bin)/ruff check

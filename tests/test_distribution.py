@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from laws.children import run_child
 
-from kseq.distribution import get_strategy, is_chief
+from kseq.distribution import get_strategy, is_chief, use_device
 
 # Every worker runs the same program, as it would on machines of its own.
 WORKER = """
@@ -239,3 +239,10 @@ def test_keras_still_needs_the_mending_that_distributed_training_does() -> None:
     # A merge inside of a condition: `_apply_gradients` as well.
     assert isinstance(accumulated, str)
     assert "merge_call" in accumulated
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'gpu' needs a GPU.*kseq\[gpu\]"):
+        use_device("gpu")
+    with pytest.raises(ValueError, match=r"'auto', 'cpu', 'gpu'.*'tpu'"):
+        use_device("tpu")

@@ -13,8 +13,8 @@ from kseq.evaluation import (
     METRICS,
     evaluate_texts,
     group_references,
-    higher_is_better,
 )
+from kseq.settings import higher_is_better
 
 OUTPUTS = ["A dog runs in the park.", "Two men are sitting , outside .", ""]
 REFERENCES = [
@@ -231,8 +231,8 @@ def test_a_mistake_is_refused(
 
 
 def test_mistakes_beside_the_scores_are_refused() -> None:
-    with pytest.raises(ValueError, match="Received: 'loss'"):
-        higher_is_better("loss")
+    with pytest.raises(ValueError, match="Received: 'los'"):
+        higher_is_better("los")
     with pytest.raises(ValueError, match="as many as `sources`"):
         group_references(["x", "y"], ["a"])
 

@@ -12,6 +12,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 ARGUMENTS: dict[str, list[str]] = {
     "addition.py": ["--digits=1", "--train-size=40", "--test-size=6", "--units=8"],
     "copy_task.py": ["--train-size=64", "--dev-size=8", "--epochs=1"],
+    "g2p.py": ["--data=.", "--any-files", "--units=8", "--epochs=2", "--batch-size=4"],
     "inference_models.py": [],
     "notebook_protocol.py": ["--epochs=1"],
     "own_data.py": [],
@@ -70,6 +71,20 @@ def test_the_reverser_ends_with_its_bleu(tmp_path: Path) -> None:
     assert re.fullmatch(r"BLEU: \d+\.\d", lines[-1])
     assert (tmp_path / "reverser/model.keras").is_file()
     assert (tmp_path / "attention.png").stat().st_size > 1000
+
+
+def test_the_pronouncer_ends_with_its_error_rates_and_goes_on_when_resumed(
+    tmp_path: Path,
+) -> None:
+    train = "AB  AE B\nBA  B AA\nBA(2)  B AE\nABBA  AE B AH\nBAB  B AE B\nA  AH\n"
+    (tmp_path / "cmudict-0.7b.train-dev-20-21").write_text(train)
+    (tmp_path / "cmudict-0.7b.train-dev-1-21").write_text("BABA  B AA B AH\n")
+    lines = run("g2p.py", tmp_path, *ARGUMENTS["g2p.py"]).splitlines()
+    assert lines[0].startswith("6 pairs; none left out; 6 letters, 8 phonemes")
+    assert re.fullmatch(r"greedy: WER [01]\.\d{4}, PER \d\.\d{4}", lines[-3])
+    assert re.fullmatch(r"beam 5: WER [01]\.\d{4}, PER \d\.\d{4}", lines[-2])
+    again = run("g2p.py", tmp_path, *ARGUMENTS["g2p.py"], "--resume").splitlines()
+    assert again[-3:-1] == lines[-3:-1]
 
 
 def test_the_loop_of_a_learner_decodes_what_generate_decodes(tmp_path: Path) -> None:

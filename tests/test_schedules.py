@@ -14,6 +14,7 @@ from kseq.schedules import (
     LinearDecay,
     TeacherForcingSchedule,
     check_ratio,
+    teacher_forcing,
 )
 
 SCHEDULES = [
@@ -121,3 +122,53 @@ def test_a_ratio_becomes_a_float(value: Any) -> None:
 def test_the_base_class_leaves_the_ratio_to_others() -> None:
     with pytest.raises(NotImplementedError):
         TeacherForcingSchedule()(0)
+
+
+# From a command line.
+
+
+@pytest.mark.parametrize(
+    ("text", "schedule"),
+    [
+        ("linear:100", LinearDecay(100)),
+        ("linear:100:0.5", LinearDecay(100, end=0.5)),
+        ("exponential:0.99", ExponentialDecay(0.99)),
+        ("exponential:0.99:0.25", ExponentialDecay(0.99, end=0.25)),
+        ("inverse_sigmoid:1e3", InverseSigmoidDecay(1000)),
+    ],
+)
+def test_a_schedule_may_be_a_string(
+    text: str, schedule: TeacherForcingSchedule
+) -> None:
+    found = teacher_forcing(text)
+    assert type(found) is type(schedule)
+    assert found.get_config() == schedule.get_config()
+
+
+@pytest.mark.parametrize("value", [0, 1.0, 0.25, "0.25", "1"])
+def test_a_number_is_a_ratio_that_stays(value: Any) -> None:
+    assert teacher_forcing(value) == float(value)
+
+
+def test_a_schedule_stays_what_it_is() -> None:
+    schedule = LinearDecay(7)
+    assert teacher_forcing(schedule) is schedule
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("linear", "'linear' must have one or two numbers, such as 'linear:100:0.5'"),
+        ("linear:1:2:3", "must have one or two numbers"),
+        ("linear:many", "must have numbers after its name. Received: 'linear:many'"),
+        ("linear:", "must have numbers after its name"),
+        ("linear:100:2", r"`end` .*\[0, 1\]. Received: 2.0"),
+        ("exponential:1.5", "`base` must be in"),
+        ("cosine:100", "`teacher_forcing_ratio`"),
+        (1.5, r"`teacher_forcing_ratio` .*Received: 1.5"),
+        ("", "`teacher_forcing_ratio`"),
+    ],
+)
+def test_other_strings_are_refused(value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        teacher_forcing(value)

@@ -17,8 +17,11 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from kseq.models import build_encoder as build_encoder
     from kseq.models import build_inference_models as build_inference_models
     from kseq.models import build_seq2seq as build_seq2seq
+    from kseq.models import perplexity as perplexity
     from kseq.models import score as score
     from kseq.presets import preset as preset
+    from kseq.settings import TrainingSettings as TrainingSettings
+    from kseq.training import train as train
     from kseq.translator import Translator as Translator
     from kseq.translator import load_model as load_model
 
@@ -26,20 +29,24 @@ _HOME = {
     "Ensemble": "kseq.models",
     "Seq2Seq": "kseq.models",
     "Seq2SeqConfig": "kseq.config",
+    "TrainingSettings": "kseq.settings",
     "Translator": "kseq.translator",
     "build_decoder": "kseq.models",
     "build_encoder": "kseq.models",
     "build_inference_models": "kseq.models",
     "build_seq2seq": "kseq.models",
     "load_model": "kseq.translator",
+    "perplexity": "kseq.models",
     "preset": "kseq.presets",
     "score": "kseq.models",
+    "train": "kseq.training",
 }
 _ROOMS = (
     "config",
     "data",
     "decoding",
     "distribution",
+    "evaluation",
     "layers",
     "losses",
     "metrics",
@@ -47,6 +54,7 @@ _ROOMS = (
     "plotting",
     "presets",
     "schedules",
+    "settings",
     "training",
     "translator",
     "tuning",

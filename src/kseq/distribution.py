@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 NAMES = ("auto", "one_device", "mirrored", "multi_worker")
+DEVICES = ("auto", "cpu", "gpu")
 
 # One object for each name a process: a second MirroredStrategy with another model
 # fails, since its collective operations exist already.
@@ -65,6 +66,35 @@ def get_strategy(identifier: Any = "auto") -> tf.distribute.Strategy:
         }
         _strategies[identifier] = makers[identifier](bool(gpus))
     return _strategies[identifier]
+
+
+def use_device(name: str) -> None:
+    """Chooses what a program computes on; call it before TensorFlow has begun to work.
+
+    Args:
+        name: `"auto"`, what there is; `"cpu"`; or `"gpu"`, which must be there.
+
+    Raises:
+        ValueError: If the name is unknown, or there is no GPU.
+        RuntimeError: If TensorFlow has begun to use a GPU.
+
+    Example:
+        >>> from kseq.distribution import use_device
+        >>> use_device("cpu")
+    """
+    if name not in DEVICES:
+        raise ValueError(
+            f"`name` must be one of {', '.join(map(repr, DEVICES))}. "
+            f"Received: {name!r}."
+        )
+    gpus = tf.config.list_physical_devices("GPU")
+    if name == "gpu" and not gpus:
+        raise ValueError(
+            "device 'gpu' needs a GPU that TensorFlow can use; there is none: see "
+            "TensorFlow's guide to GPUs, and pip install 'kseq[gpu]'."
+        )
+    if name == "cpu" and gpus:
+        tf.config.set_visible_devices([], "GPU")
 
 
 def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:

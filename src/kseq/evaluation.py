@@ -170,23 +170,6 @@ def group_references(
     return list(groups), [list(group) for group in groups.values()]
 
 
-def higher_is_better(metric: str) -> bool:
-    """Returns whether a high value of a metric is a good one.
-
-    Args:
-        metric: One of `METRICS`.
-
-    Raises:
-        ValueError: If there is no such metric.
-
-    Example:
-        >>> from kseq.evaluation import higher_is_better
-        >>> higher_is_better("bleu"), higher_is_better("wer")
-        (True, False)
-    """
-    return _HIGHER_IS_BETTER[_check_metric(metric)]
-
-
 def _check_metric(name: Any) -> str:
     if name not in METRICS:
         raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 
@@ -69,6 +70,139 @@ def learning_curve(
     if path is not None:
         cast("Figure", ax.get_figure(root=True)).savefig(path)
     return ax
+
+
+def training_curves(
+    runs: Mapping[str, Any],
+    metrics: Sequence[str] | None = None,
+    best: Mapping[str, int] | None = None,
+    path: str | os.PathLike[str] | None = None,
+) -> "Figure":
+    """Draws what trainings have come to, checkpoint by checkpoint, to compare them.
+
+    A panel for each metric, a colour for each training; training dashed and validation
+    solid over the updates. A panel whose values span more than a factor of ten is
+    logarithmic, unless one is 0 or below.
+
+    Args:
+        runs: Mapping from names to the table of a training, `metrics.csv` as a pandas
+            DataFrame: columns `checkpoint`, `updates`, `train_...` and `valid_...`.
+        metrics: Names to draw, without `train_` and `valid_`. Default: all that were
+            measured on validation data, but for the loss.
+        best: Mapping from names of trainings to the number of the best checkpoint,
+            which is marked. Default: none is.
+        path: Where to save the picture; the suffix names the format. Default: nowhere.
+
+    Returns:
+        The matplotlib figure.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If there is no training, or a metric is in none of them.
+
+    Example:
+        >>> import pandas as pd
+        >>> from kseq.plotting import training_curves
+        >>> table = pd.DataFrame(
+        ...     {
+        ...         "checkpoint": [1, 2],
+        ...         "updates": [100, 200],
+        ...         "train_perplexity": [4.0, 2.0],
+        ...         "valid_perplexity": [4.5, 2.5],
+        ...         "valid_bleu": [10.0, 30.0],
+        ...     }
+        ... )
+        >>> figure = training_curves({"small": table}, best={"small": 2})
+        >>> [ax.get_title() for ax in figure.axes]
+        ['perplexity', 'bleu']
+    """
+    if not runs:
+        raise ValueError("`runs` must hold a training at least. Received: none.")
+    measured = dict.fromkeys(
+        column.removeprefix("valid_")
+        for frame in runs.values()
+        for column in frame.columns
+        if column.startswith("valid_")
+    )
+    if metrics is None:
+        metrics = [name for name in measured if name != "loss"] or list(measured)
+    for name in metrics:
+        if name not in measured:
+            raise ValueError(
+                f"`metrics` must be among {list(measured)}. Received: {name!r}."
+            )
+    across = min(len(metrics), 3)
+    down = -(-len(metrics) // across)
+    figure = _new_figure((max(3.8 * across, 5), 3.2 * down + 0.5))
+    from matplotlib.ticker import MaxNLocator
+
+    for number, metric in enumerate(metrics, start=1):
+        ax = figure.add_subplot(down, across, number)
+        for k, (name, frame) in enumerate(runs.items()):
+            _curves(ax, frame, metric, f"C{k % 10}", (best or {}).get(name))
+        values = np.concatenate([np.asarray(line.get_ydata()) for line in ax.lines])
+        values = values[np.isfinite(values)]
+        if len(values) and values.min() > 0 and values.max() > 10 * values.min():
+            ax.set_yscale("log")
+            _label_logarithmic(ax.yaxis)
+        ax.set_title(metric)
+        ax.set_xlabel("updates")
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        ax.grid(alpha=0.3)
+    _curves_legend(figure, runs, bool(best))
+    if path is not None:
+        figure.savefig(path)
+    return figure
+
+
+def _curves(ax: "Axes", frame: Any, metric: str, color: str, best: int | None) -> None:
+    """Draws one metric of one training."""
+    # Few points are seen as points: a line through one alone is invisible.
+    marker = "." if len(frame) <= 30 else ""
+    for prefix, style in (("train", "--"), ("valid", "-")):
+        column = f"{prefix}_{metric}"
+        if column in frame:
+            ax.plot(frame["updates"], frame[column], style, color=color, marker=marker)
+    row = frame[frame["checkpoint"] == best]
+    if best is not None and len(row) and f"valid_{metric}" in frame:
+        ax.plot(
+            row["updates"],
+            row[f"valid_{metric}"],
+            "*",
+            color=color,
+            markeredgecolor="black",
+            markersize=12,
+            zorder=3,
+        )
+
+
+def _curves_legend(figure: "Figure", runs: Mapping[str, Any], has_best: bool) -> None:
+    """Says below the panels what colours, lines and marks mean."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=f"C{k % 10}", linewidth=4, label=name)
+        for k, name in enumerate(runs)
+    ]
+    handles += [
+        Line2D([], [], color="0.3", label="validation"),
+        Line2D([], [], color="0.3", linestyle="--", label="training"),
+    ]
+    if has_best:
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color="0.3",
+                marker="*",
+                markersize=12,
+                linestyle="",
+                label="best checkpoint",
+            )
+        )
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(len(handles), 4)
+    )
 
 
 def attention_map(
@@ -256,6 +390,7 @@ def _score_against(ax: "Axes", done: Any, name: str, is_log: bool, best: Any) ->
         ax.scatter(places, scores, alpha=0.7)
         if is_log:
             ax.set_xscale("log")
+            _label_logarithmic(ax.xaxis)
     else:
         columns = done[name].map(values.index)
         # Side by side in the order of the trials, so that equal scores are seen.
@@ -274,6 +409,16 @@ def _score_against(ax: "Axes", done: Any, name: str, is_log: bool, best: Any) ->
         ax.scatter(places[best], scores[best], marker="*", s=150, color="C1", zorder=3)
     ax.set_xlabel(name)
     ax.grid(alpha=0.3)
+
+
+def _label_logarithmic(axis: "Axis") -> None:
+    """Labels an axis by plain numbers, few enough to be read."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 3) if high < 300 * low else (1,)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _visible(token: str) -> str:

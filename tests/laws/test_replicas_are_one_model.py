@@ -39,8 +39,9 @@ TRAIN = """
                 units=8, **run["model"])
             model.compile(
                 optimizer=keras.optimizers.SGD(
-                    0.3, momentum=0.9, **run["optimizer"]),
-                metrics=["token_accuracy", "sequence_accuracy", "perplexity"])
+                    **{"learning_rate": 0.3, "momentum": 0.9, **run["optimizer"]}),
+                metrics=["token_accuracy", "sequence_accuracy", "perplexity"],
+                **run.get("compile", {}))
         shards = {"strategy": strategy} if run["own_shards"] else {}
         history = model.fit(
             train.dataset(9, seed=1, **shards), epochs=4, verbose=0,
@@ -77,6 +78,11 @@ RUNS: dict[str, dict[str, Any]] = {
     "clipvalue": {
         "model": {"cell": "simple_rnn", "decoder_units": 6},
         "optimizer": {"clipvalue": 0.003},
+    },
+    "per_token": {
+        "model": {"cell": "simple_rnn", "embedding_dim": 5},
+        "optimizer": {"learning_rate": 0.01},
+        "compile": {"gradient": "sum", "clip_per_token": 0.003},
     },
     "input_feeding": {
         "model": {

@@ -6,8 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from kseq import Seq2Seq, build_seq2seq, score
+from kseq import (
+    Ensemble,
+    Seq2Seq,
+    build_inference_models,
+    build_seq2seq,
+    perplexity,
+    score,
+)
 
 SOURCE = np.array([[5, 6, 7, 3], [8, 3, 0, 0], [4, 9, 3, 0]])
 TARGET = np.array([[4, 3, 0, 0], [6, 7, 8, 3], [5, 5, 0, 0]])
@@ -86,6 +94,7 @@ def test_what_training_changes_shows(model: Seq2Seq) -> None:
 def test_a_model_that_is_gone_is_not_kept() -> None:
     model = make()
     score(model, SOURCE, TARGET)
+    score(model, SOURCE, TARGET, free_running=True)
     held = weakref.ref(model)
     del model
     gc.collect()
@@ -114,3 +123,77 @@ def test_targets_that_are_none_are_refused(
 def test_only_a_model_has_scores() -> None:
     with pytest.raises(TypeError, match=r"kseq\.Seq2Seq or a kseq\.Ensemble.*str"):
         score("model.keras", SOURCE, TARGET)  # type: ignore[arg-type]
+
+
+# Perplexity.
+
+
+def test_perplexity_counts_every_token_once(model: Seq2Seq) -> None:
+    log_probs = score(model, SOURCE, TARGET)
+    tokens = (TARGET != 0).sum()
+    assert perplexity(model, SOURCE, TARGET) == pytest.approx(
+        np.exp(-log_probs.sum() / tokens), rel=1e-6
+    )
+    wide = np.pad(TARGET, [(0, 0), (0, 2)])
+    assert perplexity(model, SOURCE, wide, batch_size=1) == pytest.approx(
+        perplexity(model, SOURCE, TARGET), rel=1e-5
+    )
+
+
+def test_a_model_that_guesses_has_the_perplexity_of_its_vocabulary() -> None:
+    model = make()
+    for weight in model.get_layer("decoder_output").weights:
+        weight.assign(np.zeros(weight.shape))
+    assert perplexity(model, SOURCE, TARGET) == pytest.approx(9, rel=1e-5)
+    assert perplexity(model, SOURCE, TARGET, free_running=True) == pytest.approx(
+        9, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"attention": "general"}, {"attention": "coverage", "input_feeding": True}, {}],
+)
+def test_running_freely_it_reads_its_own_most_probable_tokens(settings: Any) -> None:
+    model = make(**settings)
+    inference = build_inference_models(model)
+    expected = np.zeros(TARGET.shape)
+    for row, (source, target) in enumerate(zip(SOURCE, TARGET, strict=True)):
+        source = source[source != 0][None]
+        encoded = inference.encoder(source)
+        token, states = tf.constant([2]), encoded["states"]
+        for time, wanted in enumerate(target[target != 0]):
+            outputs = inference.decoder_step(
+                {**encoded, "token": token, "states": states}
+            )
+            logits, states = np.asarray(outputs["logits"], float)[0], outputs["states"]
+            expected[row, time] = logits[wanted] - np.log(np.exp(logits).sum())
+            logits[[0, 2]] = -np.inf  # neither is ever put out
+            token = tf.constant([logits.argmax()])
+    found = score(model, SOURCE, TARGET, free_running=True)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    # Had it read the target, it would have been another figure.
+    assert not np.allclose(found, score(model, SOURCE, TARGET), atol=1e-5)
+    assert perplexity(model, SOURCE, TARGET, free_running=True) == pytest.approx(
+        np.exp(-expected.sum() / (TARGET != 0).sum()), rel=1e-5
+    )
+
+
+def test_no_dropout_acts_on_it() -> None:
+    dropped = make(embedding_dropout=0.5, recurrent_dropout=0.5)
+    found = [score(dropped, SOURCE, TARGET, free_running=True) for _ in range(2)]
+    np.testing.assert_array_equal(*found)
+
+
+def test_several_models_are_not_run_freely(model: Seq2Seq) -> None:
+    several = Ensemble([model, model])
+    assert perplexity(several, SOURCE, TARGET) == pytest.approx(
+        perplexity(model, SOURCE, TARGET), rel=1e-5
+    )
+    with pytest.raises(TypeError, match="`free_running` must be False for an ensemble"):
+        perplexity(several, SOURCE, TARGET, free_running=True)
+
+
+def test_no_tokens_have_no_perplexity(model: Seq2Seq) -> None:
+    with pytest.raises(ValueError, match="`target` must hold a token"):
+        perplexity(model, SOURCE, np.zeros((3, 2), int))

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -515,3 +516,92 @@ def test_a_clone_is_a_plain_keras_model_of_the_same_graph() -> None:
     assert not isinstance(clone, Seq2Seq)
     clone.set_weights(model.get_weights())
     np.testing.assert_array_equal(clone(feed()), model(feed()))
+
+
+# What the optimizer is given.
+
+
+def moves(dtype: str = "float32", **compiled: Any) -> list[np.ndarray]:
+    """What one step of gradient descent at a rate of 1 takes off the weights."""
+    keras.utils.set_random_seed(0)
+    model = make(dtype=dtype, attention="dot")
+    compiled = {"optimizer": keras.optimizers.SGD(1.0), **compiled}
+    compiled["run_eagerly"] = True  # quicker for a single step
+    model.compile(**compiled)
+    before = model.get_weights()
+    model.fit(*data(), batch_size=ROWS, verbose=0, shuffle=False)
+    pairs = zip(before, model.get_weights(), strict=True)
+    return [old - new for old, new in pairs]
+
+
+TOKENS = int((data()[1] != 0).sum())
+
+
+def test_the_gradient_of_the_sum_is_one_for_each_token() -> None:
+    # A rate for each token moves the weights as the same rate times the batch's tokens.
+    of_sum = moves(optimizer=keras.optimizers.SGD(0.01), gradient="sum")
+    of_mean = moves(optimizer=keras.optimizers.SGD(0.01 * TOKENS))
+    assert max(np.abs(each).max() for each in of_mean) > 0.01
+    for one, other in zip(of_sum, of_mean, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_tokens_of_no_weight_do_not_count() -> None:
+    inputs, target = data()
+    weights = np.ones(target.shape)
+    weights[0] = 0
+
+    def moved(**compiled: Any) -> np.ndarray:
+        keras.utils.set_random_seed(0)
+        model = make()
+        model.compile(**compiled)
+        before = model.get_layer("decoder_output").get_weights()[1]
+        model.fit(inputs, target, sample_weight=weights, batch_size=ROWS, verbose=0)
+        return before - model.get_layer("decoder_output").get_weights()[1]
+
+    rate = 0.01 * int((target[1:] != 0).sum())
+    np.testing.assert_allclose(
+        moved(optimizer=keras.optimizers.SGD(0.01), gradient="sum"),
+        moved(optimizer=keras.optimizers.SGD(rate)),
+        rtol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("gradient", ["mean", "sum"])
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
+def test_the_gradient_is_cut_at_a_limit_for_each_token(
+    gradient: str, dtype: str
+) -> None:
+    limit, tokens = 0.004, TOKENS if gradient == "sum" else 1
+    whole = moves(dtype)
+    cut = moves(dtype, gradient=gradient, clip_per_token=limit)
+    size = np.concatenate([each.ravel() for each in whole])
+    assert (np.abs(size) > 2 * limit).any()
+    assert ((np.abs(size) < limit / 2) & (size != 0)).any()
+    for one, other in zip(cut, whole, strict=True):
+        wanted = tokens * np.clip(other, -limit, limit)
+        np.testing.assert_allclose(one, wanted, rtol=1e-3, atol=2e-6 * tokens)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"gradient": "max"}, ValueError, r"`gradient` must be one of 'mean', 'sum'"),
+        ({"clip_per_token": 0}, ValueError, "`clip_per_token` must be above 0"),
+        ({"clip_per_token": -1.0}, ValueError, "`clip_per_token`"),
+        ({"clip_per_token": "2"}, TypeError, "`clip_per_token`"),
+    ],
+)
+def test_other_gradients_are_refused(given: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        make().compile(**given)
+
+
+def test_a_file_keeps_what_the_optimizer_is_given(tmp_path: Path) -> None:
+    model = make()
+    model.compile(gradient="sum", clip_per_token=0.5)
+    model.fit(*data(), verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    config = again.get_compile_config()
+    assert (config["gradient"], config["clip_per_token"]) == ("sum", 0.5)

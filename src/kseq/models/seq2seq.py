@@ -283,13 +283,16 @@ class Seq2Seq(DistributedTraining):
         if limit is None and not is_sum:
             return None
         tokens = global_sum(tf.reduce_sum(token_weights(y, sample_weight)))
+        # The gradient is that of the scaled loss, where half precision has it scaled.
+        scale = self.optimizer.scale_loss(tf.ones(()))
 
         def change(gradient: Any) -> Any:
             # The rows of an embedding's may stand there several times: they are summed.
             dense = tf.convert_to_tensor(gradient)
             if limit is not None:
                 # Of the mean: what is cut from the sum at `limit` times its tokens.
-                dense = tf.clip_by_value(dense, -limit, limit)
+                largest = tf.cast(limit * scale, dense.dtype)
+                dense = tf.clip_by_value(dense, -largest, largest)
             return dense * tf.cast(tokens, dense.dtype) if is_sum else dense
 
         return change

@@ -2,10 +2,44 @@
 
 from kseq.training.callbacks import ShowExamples, StepTimes
 from kseq.training.checkpoints import average_checkpoints, choose_checkpoints
+from kseq.training.initial import (
+    LoadedParameters,
+    freeze,
+    load_embeddings,
+    load_parameters,
+)
+from kseq.training.optimizers import make_optimizer
+from kseq.training.rates import (
+    InverseSqrtDecay,
+    Plateau,
+    Warmup,
+    find_plateau,
+    make_schedule,
+)
+from kseq.training.run import (
+    RunDivergedError,
+    RunInterruptedError,
+    TrainingResult,
+    train,
+)
 
 __all__ = [
+    "InverseSqrtDecay",
+    "LoadedParameters",
+    "Plateau",
+    "RunDivergedError",
+    "RunInterruptedError",
     "ShowExamples",
     "StepTimes",
+    "TrainingResult",
+    "Warmup",
     "average_checkpoints",
     "choose_checkpoints",
+    "find_plateau",
+    "freeze",
+    "load_embeddings",
+    "load_parameters",
+    "make_optimizer",
+    "make_schedule",
+    "train",
 ]

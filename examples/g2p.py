@@ -1,0 +1,91 @@
+"""An encoder-decoder learns to pronounce: "PHONE" -> "F OW N".
+
+Trains a bidirectional LSTM encoder and an LSTM decoder with attention on the CMU
+Pronouncing Dictionary, without the words of its development set, and measures it there:
+an output is right if it equals any pronunciation of the word (WER), and the edits are
+counted to the closest one (PER), greedily and with a beam of 5.
+
+    python examples/g2p.py
+
+downloads the dictionary (or reads it, --data FOLDER) and writes g2p/, a model folder
+from which `kseq translate -m g2p` pronounces words. Stopped and started again with
+--resume it goes on where it was.
+"""
+
+import argparse
+
+from kseq import TrainingSettings, Translator, train
+from kseq.data import Vocabulary, cmudict, encode_pairs
+from kseq.decoding import BeamSearch
+from kseq.evaluation import evaluate_texts, group_references
+
+
+def main() -> None:
+    """Trains and measures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="folder of the dictionary's files")
+    parser.add_argument(
+        "--any-files", action="store_true", help="do not check that they are the public"
+    )
+    parser.add_argument("--units", type=int, default=512)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", default="g2p", help="folder of the model")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--overwrite", action="store_true")
+    args = parser.parse_args()
+
+    where = {"folder": args.data, "verify": not args.any_files}
+    words = cmudict("train", **where)
+    letters = Vocabulary.build((word for word, _ in words), "characters")
+    phonemes = Vocabulary.build(phonemes for _, phonemes in words)
+    examples, _ = encode_pairs(words, letters, phonemes)
+    print(f"{words.report()}; {len(letters)} letters, {len(phonemes)} phonemes")
+
+    updates_an_epoch = -(-len(examples) // args.batch_size)
+    updates = args.epochs * updates_an_epoch
+    dev = cmudict("dev", **where).lists()
+    result = train(
+        args.output,
+        examples,
+        dev,
+        {
+            "encoder_direction": "bidirectional",
+            "units": args.units,
+            "encoder_layers": 2,
+            "encoder_dropout": 0.3,
+            "embedding_dim": 128,
+            "embedding_dropout": 0.1,
+            "attention": "general",
+            "hidden_dropout": 0.3,
+        },
+        TrainingSettings(
+            batch_size=args.batch_size,
+            learning_rate=0.002,
+            schedule="cosine",
+            decay_steps=updates,
+            warmup_steps=updates // 20,
+            label_smoothing=0.1,
+            max_updates=updates,
+            checkpoint_updates=updates_an_epoch,
+            max_checkpoints_not_improved=0,
+            metrics=("wer", "per", "perplexity"),
+            seed=args.seed,
+        ),
+        resume=args.resume,
+        overwrite=args.overwrite,
+    )
+
+    translator = Translator.load(result.folder)
+    sources, references = group_references(*dev)
+    for name, search in (("greedy", "greedy"), ("beam 5", BeamSearch(width=5))):
+        outputs = translator.translate(sources, search)
+        scores = evaluate_texts(outputs, references, ["wer", "per"])
+        print(f"{name}: WER {scores['wer']:.4f}, PER {scores['per']:.4f}")
+    seconds = result.metrics["seconds"].iloc[-1]
+    print(f"trained for {seconds / 60:.1f} minutes, validation counted")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,297 @@
+"""Write the data of a task or of a public corpus, or prepare a large corpus."""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kseq.cli.folders import check_new, data_settings, new_folder
+from kseq.cli.parsing import Parser, UsageError, add_settings, say, usage
+from kseq.files import whole_file
+from kseq.folder import ModelFolder
+from kseq.settings import DataSettings
+
+Pairs = Iterable[tuple[str, str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Made:
+    """A task that makes its data: its class, and the flags' defaults."""
+
+    help: str
+    kind: str
+    options: dict[str, tuple[int, str]]
+    sizes: tuple[int, int, int]
+    seed: int
+
+
+def _symbols(symbols: int, min_length: int, max_length: int) -> dict[str, Any]:
+    return {
+        "symbols": (symbols, "number of different symbols"),
+        "min_length": (min_length, "fewest symbols of a source"),
+        "max_length": (max_length, "most symbols of a source"),
+    }
+
+
+_MADE = {
+    # As Sockeye's tutorial has it.
+    "copy": _Made(
+        "sequences of symbols to repeat",
+        "CopyTask",
+        _symbols(11, 10, 30),
+        (99_000, 1_000, 0),
+        12,
+    ),
+    # As JoeyNMT's tutorial has it.
+    "reverse": _Made(
+        "sequences of symbols to turn round",
+        "ReverseTask",
+        _symbols(50, 1, 25),
+        (50_000, 1_000, 1_000),
+        42,
+    ),
+    "sort": _Made(
+        "sequences of symbols to put in rising order",
+        "SortTask",
+        _symbols(50, 1, 25),
+        (50_000, 1_000, 1_000),
+        42,
+    ),
+    # As Keras's example has it.
+    "addition": _Made(
+        "sums, character by character",
+        "AdditionTask",
+        {
+            "digits": (3, "most digits of an operand"),
+            "terms": (2, "operands of a sum"),
+        },
+        (45_000, 5_000, 0),
+        0,
+    ),
+}
+_PUBLIC = {
+    "cmudict": "words and their pronunciations, from CMUDict",
+    "multi30k": "descriptions of pictures, German and English, from Multi30k",
+}
+_PREPARE = "vocabularies and shards of a corpus larger than memory"
+# Of `DataSettings`, what says nothing about data to prepare.
+_NOT_PREPARED = (
+    "validation_source",
+    "validation_target",
+    "validation_table",
+    "validation_ctf",
+    "prepared",
+)
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds the flags of the command."""
+    subcommands = parser.add_subcommands(dest="task", metavar="WHAT")
+    for name, made in _MADE.items():
+        own = _add(parser, subcommands, name, made.help)
+        for option, (default, text) in made.options.items():
+            _add_integer(own, option, default, text)
+        if name == "addition":
+            own.add_argument(
+                "--fixed-width",
+                action="store_true",
+                help="justify both sides with spaces, which is easier to learn",
+            )
+        for part, size in zip(("train", "dev", "test"), made.sizes, strict=True):
+            text = f"number of {part} pairs" + ("; 0: no such file" * (part == "test"))
+            _add_integer(own, f"{part}_size", size, text)
+        _add_integer(own, "seed", made.seed, "of all that is drawn")
+    for name, text in _PUBLIC.items():
+        own = _add(parser, subcommands, name, text)
+        own.add_argument(
+            "--data", type=str, help="folder of the files; default: downloaded"
+        )
+        if name == "multi30k":
+            own.add_argument("--source-language", default="de", help="de (default), en")
+            own.add_argument("--target-language", default="en", help="en (default), de")
+    own = _add(parser, subcommands, "prepare", _PREPARE)
+    own.usage = "kseq data prepare -s FILE -t FILE -o FOLDER [OPTIONS]"
+    _add_integer(own, "shard_size", 100_000, "pairs a shard, which must fit in memory")
+    short = {"source": "-s", "target": "-t"}
+    add_settings(own, DataSettings, "data", short, skip=_NOT_PREPARED)
+
+
+def run(parser: Parser, argv: Sequence[str]) -> int:
+    """Runs the command."""
+    if not argv:
+        raise UsageError(
+            f"kseq data: which? One of {', '.join([*_MADE, *_PUBLIC, 'prepare'])}"
+        )
+    arguments = parser.parse_args(argv)
+    task = str(arguments.task)
+    options = arguments[task]
+    if options.output is None:
+        raise UsageError(f"kseq data {task}: where to? Give -o FOLDER")
+    if task == "prepare":
+        found = _prepare(options)
+        lines = [f"{name.replace('_', ' ')}: {value}" for name, value in found.items()]
+    else:
+        found = {"parts": _write(task, options)}
+        lines = [
+            f"{part}: {each['pairs']:,} pairs in {each['source']}, {each['target']}"
+            for part, each in found["parts"].items()
+        ]
+    print(json.dumps(found) if options.json else "\n".join(lines))
+    return 0
+
+
+def _add(parser: Parser, subcommands: Any, name: str, text: str) -> Parser:
+    own = Parser(description=f"{text[0].upper()}{text[1:]}.")
+    own.add_argument("--config", action="config", help="YAML file of settings")
+    own.add_argument("-o", "--output", "--out", type=str, help="folder to write")
+    own.add_argument(
+        "--overwrite", action="store_true", help="replace what is there already"
+    )
+    own.add_argument("--json", action="store_true", help="print the result as JSON")
+    own.add_argument(
+        "--debug", action="store_true", help="show the traceback of an error"
+    )
+    subcommands.add_subcommand(name, own, help=text)
+    own.prog = f"{parser.prog} {name}"
+    return own
+
+
+def _add_integer(parser: Parser, name: str, default: int, text: str) -> None:
+    flag = f"--{name.replace('_', '-')}"
+    text = f"{text} (default {default:,})"
+    parser.add_argument(flag, type=int, default=default, help=text)
+
+
+def _write(task: str, options: Any) -> dict[str, dict[str, Any]]:
+    """Writes the files of a task or a corpus; returns what is in them."""
+    folder = pathlib.Path(options.output)
+    names = ["train", "dev", "test"]
+    if task in _MADE and not options.test_size:
+        names.remove("test")
+    check_new(
+        [path for name in names for path in _files(folder, name)], options.overwrite
+    )
+    parts = _made(task, options) if task in _MADE else _public(task, options)
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, dict[str, Any]] = {}
+    with contextlib.ExitStack() as stack:
+        # All of them get their names once all are written.
+        for name, pairs in parts.items():
+            source, target = _files(folder, name)
+            count = _write_pairs(
+                pairs,
+                stack.enter_context(whole_file(source)),
+                stack.enter_context(whole_file(target)),
+            )
+            found[name] = {
+                "pairs": count,
+                "source": str(source),
+                "target": str(target),
+            }
+            if hasattr(pairs, "report"):
+                say(f"{name}: {pairs.report()}")
+    return found
+
+
+def _files(folder: pathlib.Path, name: str) -> tuple[pathlib.Path, pathlib.Path]:
+    return folder / f"{name}.source", folder / f"{name}.target"
+
+
+def _write_pairs(pairs: Pairs, source: pathlib.Path, target: pathlib.Path) -> int:
+    count = 0
+    with (
+        open(source, "w", encoding="utf-8", newline="\n") as sources,
+        open(target, "w", encoding="utf-8", newline="\n") as targets,
+    ):
+        for left, right in pairs:
+            sources.write(f"{left}\n")
+            targets.write(f"{right}\n")
+            count += 1
+    return count
+
+
+def _made(task: str, options: Any) -> dict[str, Pairs]:
+    """Draws the examples of a task."""
+    from kseq.data import tasks
+
+    made = _MADE[task]
+    fixed = {"fixed_width": options.fixed_width} if task == "addition" else {}
+    with usage():
+        problem = getattr(tasks, made.kind)(
+            **{name: options[name] for name in made.options}, **fixed
+        )
+        sizes = [options.train_size, options.dev_size]
+        test = options.test_size or None
+        drawn = problem.split(*sizes, options.seed, test)
+    widths = (0, 0)
+    if fixed.get("fixed_width"):
+        widths = (problem.source_width, problem.target_width)
+
+    def texts(examples: Any) -> Pairs:
+        sides = zip(examples.source_texts(), examples.target_texts(), strict=True)
+        return [(a.rjust(widths[0]), b.rjust(widths[1])) for a, b in sides]
+
+    return dict(zip(("train", "dev", "test"), map(texts, drawn), strict=False))
+
+
+def _public(task: str, options: Any) -> dict[str, Pairs]:
+    """Opens the splits of a public corpus."""
+    from kseq.data import cmudict, multi30k
+
+    if task == "cmudict":
+        found = {name: cmudict(name, folder=options.data) for name in ("train", "dev")}
+        try:
+            found["test"] = cmudict("test", folder=options.data)
+        except OSError as error:
+            say(f"Without test.source and test.target: {error}")
+        return dict(found)
+    languages = {
+        "source": options.source_language,
+        "target": options.target_language,
+    }
+    splits = {"train": "train", "dev": "val", "test": "test"}
+    with usage():
+        return {
+            name: multi30k(split, **languages, folder=options.data)
+            for name, split in splits.items()
+        }
+
+
+def _prepare(options: Any) -> dict[str, Any]:
+    """Writes what `kseq train --prepared` reads; returns what it is."""
+    settings = data_settings("kseq data prepare", options)
+
+    from kseq.data import write_shards
+    from kseq.data.vocabulary import save_side
+    from kseq.training.corpus import build_vocabularies, open_corpus
+
+    with new_folder(options.output, options.overwrite) as temporary:
+        corpus = open_corpus(settings)
+        vocabs = build_vocabularies(settings, corpus)
+        examples = write_shards(
+            corpus,
+            temporary / "shards",
+            *vocabs,
+            shard_size=options.shard_size,
+            max_source_length=settings.max_source_length,
+            max_target_length=settings.max_target_length,
+            overlong=settings.overlong,
+        )
+        say(f"{corpus.report()} ({', '.join(corpus.files)})")
+        sides = {
+            f"{side}_vocab": save_side(temporary, side, vocab)
+            for side, vocab in zip(("source", "target"), vocabs, strict=True)
+        }
+        told = {k: v for k, v in settings.to_dict().items() if k not in _NOT_PREPARED}
+        ModelFolder(temporary).write_config({**sides, "data": told})
+    return {
+        "folder": str(options.output),
+        "pairs": len(examples),
+        "shards": examples.shards,
+        "dropped": examples.counts.dropped,
+        "truncated": examples.counts.truncated,
+        "source_vocabulary": len(vocabs[0]),
+        "target_vocabulary": len(vocabs[1]),
+    }

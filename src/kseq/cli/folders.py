@@ -1,0 +1,189 @@
+"""What several subcommands do with models, data, files and folders."""
+
+import contextlib
+import dataclasses
+import math
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from kseq.cli.parsing import Parser, UsageError, settings_of, usage
+from kseq.files import whole_folder
+from kseq.folder import ModelFolder
+from kseq.record import read_record
+from kseq.settings import DataSettings, higher_is_better
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """What a training has come to so far.
+
+    Attributes:
+        frame: pandas DataFrame, a row for each checkpoint.
+        metric: What decides which checkpoint is the best. None: it is not known.
+        best: Number of the best checkpoint. None: it is not known.
+    """
+
+    frame: Any
+    metric: str | None
+    best: int | None
+
+
+def read_history(place: ModelFolder) -> History | None:
+    """Reads the history of a training, while it runs or later.
+
+    Args:
+        place: Its folder.
+
+    Returns:
+        `History`; None where no checkpoint has been made.
+
+    Raises:
+        ValueError: If `metrics.csv` is not that of a training.
+    """
+    try:
+        frame = place.metrics()
+    except FileNotFoundError:
+        return None
+    if "checkpoint" not in frame:
+        raise ValueError(f"'{place.path}' has a metrics.csv that is not kseq's.")
+    metric = read_record(place).get("optimized_metric") if place.is_run() else None
+    if metric is None or f"valid_{metric}" not in frame:
+        return History(frame, None, None)
+    sign = -1 if higher_is_better(metric) else 1
+    values = [
+        math.inf if math.isnan(value) else sign * value
+        for value in frame[f"valid_{metric}"]
+    ]
+    # Of equals the first, as the training has it.
+    row = values.index(min(values))
+    return History(frame, metric, int(frame["checkpoint"].iloc[row]))
+
+
+def check_new(paths: Sequence[pathlib.Path], overwrite: bool) -> None:
+    """Raises where a file exists that is not to be replaced.
+
+    Args:
+        paths: The files.
+        overwrite: Whether they may be replaced.
+
+    Raises:
+        FileExistsError: If one exists and may not.
+    """
+    for path in paths:
+        if path.is_dir():
+            raise FileExistsError(f"'{path}' is a folder. Choose another name.")
+        if path.exists() and not overwrite:
+            raise FileExistsError(
+                f"'{path}' exists already. Pass --overwrite to replace it, or choose "
+                "another name."
+            )
+
+
+def add_model_arguments(parser: Parser) -> None:
+    """Adds the flags of a command that one model or several will do for.
+
+    Args:
+        parser: Its parser.
+    """
+    parser.add_argument(
+        "-m",
+        "--model",
+        nargs="+",
+        type=str,
+        default=[],
+        metavar="FOLDER",
+        help="folder of the model; several decode as one",
+    )
+    parser.add_argument(
+        "-c",
+        "--checkpoint",
+        type=int | None,
+        help="number of a checkpoint; default: the best",
+    )
+    parser.add_argument(
+        "--averaging",
+        type=Literal["linear", "log_linear"] | None,
+        help="of several models: the mean of probabilities (linear, default) or of "
+        "their logarithms",
+    )
+
+
+def check_models(folders: Sequence[str], checkpoint: int | None = None) -> None:
+    """Raises unless folders hold models, before anything slow is done.
+
+    Args:
+        folders: The folders.
+        checkpoint: Number of the checkpoint that is needed. Default: the best.
+
+    Raises:
+        FileNotFoundError: If there is no model.
+        ValueError: If a folder is of a newer kseq, or something else.
+    """
+    for folder in folders:
+        place = ModelFolder(folder)
+        place.read_config()
+        place.find_checkpoint(checkpoint)
+
+
+def data_settings(command: str, arguments: Any) -> DataSettings:
+    """Returns where a command is to read its pairs.
+
+    Args:
+        command: Its name, for errors.
+        arguments: Its arguments.
+
+    Raises:
+        UsageError: If they do not tell, or contradict each other.
+    """
+    names = ("source", "target", "table", "ctf", "corpus")
+    if not any(arguments[name] for name in names):
+        raise UsageError(
+            f"{command}: which data? Give -s FILE and -t FILE, or --table, --ctf or "
+            "--corpus"
+        )
+    with usage():
+        settings = DataSettings(**settings_of(DataSettings, arguments))
+        settings.kind  # noqa: B018 - raises where data are told twice
+    return settings
+
+
+@contextlib.contextmanager
+def new_folder(path: str, overwrite: bool) -> Iterator[pathlib.Path]:
+    """Gives a folder to write into, which becomes `path` if all went well.
+
+    Args:
+        path: Where the folder is to be.
+        overwrite: Replace one that kseq has written, unless it is that of a training.
+
+    Yields:
+        The folder to write into.
+
+    Raises:
+        FileExistsError: If something is there that is not to be replaced.
+    """
+    place = ModelFolder(path)
+    if place.path.exists():
+        if not overwrite:
+            raise FileExistsError(
+                f"'{path}' exists already. Pass --overwrite to replace it, or choose "
+                "another name."
+            )
+        if not place.path.is_dir() or any(place.path.iterdir()):
+            _check_replaceable(place)
+    with whole_folder(path, overwrite) as temporary:
+        yield temporary
+
+
+def _check_replaceable(place: ModelFolder) -> None:
+    if place.is_run():
+        raise FileExistsError(
+            f"'{place.path}' holds a training and is not replaced. Choose another name."
+        )
+    try:
+        place.read_config()
+    except (OSError, ValueError) as error:
+        raise FileExistsError(
+            f"'{place.path}' holds something else than a folder of kseq and is not "
+            "replaced. Choose another name."
+        ) from error

@@ -1,0 +1,139 @@
+"""Draw the learning curves of trainings, or what a model attends to."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from kseq.cli.folders import read_history
+from kseq.cli.parsing import Parser, UsageError, say
+from kseq.files import whole_file
+from kseq.folder import ModelFolder
+from kseq.settings import METRICS
+
+_FORMATS = (".png", ".svg", ".pdf")
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds the flags of the command."""
+    parser.usage = (
+        "kseq plot FOLDER [FOLDER ...] -o FILE.png [--metrics NAME ...]\n"
+        "       kseq plot FOLDER --attention TEXT -o FILE.png [-c N]"
+    )
+    parser.add_argument("--config", action="config", help="YAML file of settings")
+    parser.add_argument(
+        "folders",
+        nargs="+",
+        type=str,
+        metavar="FOLDER",
+        help="folders of trainings, to compare; of --attention: of one model",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=str,
+        metavar="FILE",
+        help=f"the picture, {', '.join(_FORMATS)}; an older one is replaced",
+    )
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        type=str,
+        default=[],
+        metavar="NAME",
+        help="which to draw; default: all that were measured, but the loss",
+    )
+    parser.add_argument(
+        "--attention",
+        type=str | None,
+        metavar="TEXT",
+        help="draw what the model attends to while it turns this text into its output, "
+        "by greedy search",
+    )
+    parser.add_argument(
+        "-c",
+        "--checkpoint",
+        type=int | None,
+        help="of --attention: number of a checkpoint; default: the best",
+    )
+
+
+def run(parser: Parser, argv: Sequence[str]) -> int:
+    """Runs the command."""
+    arguments = parser.parse_args(argv)
+    if arguments.output is None:
+        raise UsageError("kseq plot: where to? Give -o FILE.png")
+    output = pathlib.Path(arguments.output)
+    if output.suffix not in _FORMATS:
+        raise UsageError(
+            f"`output` must end with one of {', '.join(_FORMATS)}. Received: {output}."
+        )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if arguments.attention is None:
+        if arguments.checkpoint is not None:
+            raise UsageError("kseq plot: -c needs --attention")
+        _draw_curves(arguments, output)
+    else:
+        if arguments.metrics:
+            raise UsageError("kseq plot: --metrics has no effect with --attention")
+        _draw_attention(arguments, output)
+    say(f"The picture is in {output}")
+    return 0
+
+
+def _draw_curves(arguments: Any, output: pathlib.Path) -> None:
+    from kseq.plotting import training_curves
+
+    runs: dict[str, Any] = {}
+    best: dict[str, int] = {}
+    for folder in arguments.folders:
+        place = ModelFolder(folder)
+        history = read_history(place)
+        if history is None:
+            place.metrics()  # raises, and says what is missing
+            continue
+        runs[folder] = history.frame
+        if history.best is not None:
+            best[folder] = history.best
+    for name in arguments.metrics:
+        there = [
+            metric
+            for metric in METRICS
+            if any(f"valid_{metric}" in frame for frame in runs.values())
+        ]
+        if name not in there:
+            raise UsageError(
+                f"`metrics` must be of {', '.join(there)}. Received: {name}."
+            )
+    with whole_file(output) as temporary:
+        training_curves(runs, arguments.metrics or None, best, temporary)
+
+
+def _draw_attention(arguments: Any, output: pathlib.Path) -> None:
+    if len(arguments.folders) > 1:
+        raise UsageError(
+            "kseq plot: --attention is for one model. Received: "
+            f"{', '.join(arguments.folders)}."
+        )
+    if not arguments.attention.strip():
+        raise UsageError("kseq plot: --attention must be a text that is not empty")
+    ModelFolder(arguments.folders[0]).find_checkpoint(arguments.checkpoint)
+
+    from kseq.plotting import attention_map
+    from kseq.translator import Translator
+
+    translator = Translator.load(arguments.folders[0], arguments.checkpoint)
+    if translator.model.config.attention is None:
+        raise ValueError(
+            f"The model in '{arguments.folders[0]}' has no attention to draw."
+        )
+    text = arguments.attention
+    found = translator.n_best([text], attention=True)[0][0]
+    vocab = translator.source_vocab
+    target = [*found.tokens, *([] if found.truncated else ["</s>"])]
+    with whole_file(output) as temporary:
+        attention_map(
+            vocab.names(vocab.encode([text])[0]),
+            target,
+            found.attention,
+            path=temporary,
+        )

@@ -1,0 +1,111 @@
+"""Print how probable a model finds given outputs: a log-probability a line."""
+
+import json
+from collections.abc import Sequence
+
+from kseq.cli.folders import add_model_arguments, check_models
+from kseq.cli.parsing import Parser, UsageError
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds the flags of the command."""
+    parser.usage = "kseq score -m FOLDER -s FILE -t FILE [OPTIONS]"
+    parser.add_argument("--config", action="config", help="YAML file of settings")
+    add_model_arguments(parser)
+    parser.add_argument(
+        "-s", "--source", type=str, metavar="FILE", help="source texts, a text a line"
+    )
+    parser.add_argument(
+        "-t", "--target", type=str, metavar="FILE", help="their outputs, line by line"
+    )
+    parser.add_argument(
+        "--normalize",
+        action="store_true",
+        help="divide by the number of tokens, </s> counted",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=256, help="outputs at once (default 256)"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print a JSON object a line, with the tokens and their log-probabilities",
+    )
+
+
+def run(parser: Parser, argv: Sequence[str]) -> int:
+    """Runs the command."""
+    arguments = parser.parse_args(argv)
+    if not arguments.model:
+        raise UsageError("kseq score: by which model? Give -m FOLDER")
+    for side in ("source", "target"):
+        if arguments[side] is None:
+            raise UsageError(f"kseq score: which {side}s? Give -{side[0]} FILE")
+    if arguments.averaging and len(arguments.model) == 1:
+        raise UsageError("kseq score: --averaging needs several models")
+    if arguments.batch_size < 1:
+        raise UsageError(
+            f"`batch_size` must be at least 1. Received: {arguments.batch_size}."
+        )
+    if arguments.checkpoint is not None and len(arguments.model) > 1:
+        raise UsageError(
+            "kseq score: -c needs one model; an ensemble takes the best of each"
+        )
+    check_models(arguments.model, arguments.checkpoint)
+    sources, targets = read_sides(arguments.source, arguments.target)
+    if not sources:
+        return 0
+
+    import numpy as np
+
+    from kseq import Translator, score
+
+    translator = Translator.load(
+        arguments.model, arguments.checkpoint, arguments.averaging or "linear"
+    )
+    ids = translator.target_vocab.encode(targets)
+    log_probs = score(
+        translator.model,
+        translator.source_vocab.encode(sources),
+        ids,
+        arguments.batch_size,
+    )
+    for row, found in zip(ids, log_probs, strict=True):
+        length = int(np.count_nonzero(row))
+        total = float(found.sum(dtype=np.float64))
+        value = total / length if arguments.normalize else total
+        if not arguments.json:
+            print(f"{value:.6f}")
+            continue
+        names = translator.target_vocab.names(row)
+        tokens = [
+            {"token": token, "log_prob": float(log_prob)}
+            for token, log_prob in zip(names, found[:length], strict=True)
+        ]
+        print(json.dumps({"score": value, "tokens": tokens}, ensure_ascii=False))
+    return 0
+
+
+def read_sides(*files: str) -> list[list[str]]:
+    """Reads files that belong together line by line.
+
+    Args:
+        *files: The files.
+
+    Returns:
+        The texts of each.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If one has more lines than another.
+    """
+    from kseq.data import read_lines
+
+    sides = [list(read_lines(path)) for path in files]
+    for path, side in zip(files, sides, strict=True):
+        if len(side) != len(sides[0]):
+            raise ValueError(
+                f"'{path}' must have as many lines as '{files[0]}', {len(sides[0])}. "
+                f"Received: {len(side)}."
+            )
+    return sides

@@ -1,0 +1,107 @@
+"""Train a model from files of texts, into a folder that `kseq translate` reads."""
+
+from collections.abc import Sequence
+
+from kseq.cli.parsing import Parser, UsageError, add_settings, say, settings_of, usage
+from kseq.cli.quiet import load_tensorflow
+from kseq.config import Seq2SeqConfig
+from kseq.folder import ModelFolder
+from kseq.presets import PRESETS
+from kseq.record import read_record
+from kseq.settings import DataSettings, TrainingSettings
+
+_SHORT = {
+    "source": "-s",
+    "target": "-t",
+    "validation_source": "-vs",
+    "validation_target": "-vt",
+}
+_FROM_DATA = ("source_vocab_size", "target_vocab_size")
+_NOT_OF_TEXT = ("source_feature_dim",)
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds the flags of the command."""
+    parser.usage = (
+        "kseq train -s FILE -t FILE -vs FILE -vt FILE -o FOLDER [OPTIONS]\n"
+        "       kseq train --config FILE -o FOLDER [OPTIONS]\n"
+        "       kseq train -o FOLDER --resume"
+    )
+    parser.add_argument("--config", action="config", help="YAML file of settings")
+    parser.add_argument("-o", "--output", type=str, help="folder of the model")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run in the folder"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the run in the folder"
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="show no progress; log.txt has the log"
+    )
+    parser.add_argument(
+        "--preset",
+        type=str,
+        help=f"begin with the architecture of: {', '.join(PRESETS)}",
+    )
+    add_settings(parser, DataSettings, "data", _SHORT)
+    add_settings(
+        parser, Seq2SeqConfig, "architecture", skip=(*_FROM_DATA, *_NOT_OF_TEXT)
+    )
+    parser.add_argument(
+        "--bidirectional",
+        action="store_true",
+        help="the same as --encoder-direction bidirectional",
+    )
+    add_settings(parser, TrainingSettings, "training")
+
+
+def run(parser: Parser, argv: Sequence[str]) -> int:
+    """Runs the command."""
+    arguments = parser.parse_args(argv)
+    if arguments.output is None:
+        raise UsageError("kseq train: where to? Give -o FOLDER")
+    if arguments.preset is not None:
+        if arguments.preset not in PRESETS:
+            raise UsageError(
+                f"`preset` must be one of {', '.join(PRESETS)}. "
+                f"Received: {arguments.preset}."
+            )
+        chosen = PRESETS[arguments.preset].items()
+        parser.set_defaults({k: v for k, v in chosen if k not in _FROM_DATA})
+    place = ModelFolder(arguments.output)
+    if arguments.resume and arguments.overwrite:
+        raise UsageError("kseq train: --resume and --overwrite exclude each other")
+    if arguments.resume and place.is_run():
+        if place.has_state():
+            place.read_config()  # raises where the folder is of a newer kseq
+        begun = read_record(place)
+        parser.set_defaults({k: v for k, v in begun.items() if k in arguments})
+    # Again: flags and the config file go before a preset's and a record's settings.
+    arguments = parser.parse_args(argv)
+    if arguments.bidirectional:
+        arguments.encoder_direction = "bidirectional"
+    with usage():
+        data = DataSettings(**settings_of(DataSettings, arguments))
+        data.kind, data.validation_kind  # noqa: B018 - both raise where data lack
+        settings = TrainingSettings(**settings_of(TrainingSettings, arguments))
+        # Sizes that fit any choice: only the vocabularies know the real ones.
+        fields = settings_of(Seq2SeqConfig, arguments)
+        Seq2SeqConfig(source_vocab_size=99, target_vocab_size=99, **fields)
+
+    load_tensorflow()
+    from kseq.training.corpus import read_data
+    from kseq.training.run import check_settings, open_run, train_in
+
+    with usage():
+        check_settings(settings)
+    record = {**data.to_dict(), **fields, **settings.to_dict()}
+    verbose = not arguments.quiet
+    with open_run(
+        arguments.output, record, arguments.resume, arguments.overwrite, verbose
+    ) as (place, resumed):
+        read = read_data(data, place if resumed else None)
+        result = train_in(
+            place, read.examples, read.validation, fields, settings, resumed, verbose
+        )
+    say(f"{result.folder}: best checkpoint {result.best}, after {result.reason}")
+    return 0

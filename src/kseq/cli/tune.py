@@ -1,0 +1,219 @@
+"""Search for good settings; the best model becomes a folder for `kseq translate`."""
+
+import contextlib
+import json
+import logging
+import pathlib
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from kseq.cli.folders import data_settings
+from kseq.cli.parsing import Parser, UsageError, add_settings, say, usage
+from kseq.files import whole_file
+from kseq.settings import DataSettings
+
+RESULTS = "results.csv"
+_RANGE = {"low", "high", "step", "log", "when"}
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds the flags of the command."""
+    parser.usage = (
+        "kseq tune -s FILE -t FILE -vs FILE -vt FILE -o FOLDER [--space FILE] [OPTIONS]"
+    )
+    parser.add_argument("--config", action="config", help="YAML file of settings")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=str,
+        help="folder of the sweep; one that is there goes on",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="delete the sweep in the folder first"
+    )
+    parser.add_argument(
+        "--space",
+        type=str | None,
+        metavar="FILE",
+        help="YAML file of what is tried, by the names of settings: a list is choices, "
+        "{low, high, step, log} is a range, anything else the same in every trial; "
+        "default: cell, units, layers, dropout, learning_rate, batch_size and more",
+    )
+    parser.add_argument(
+        "--tuner",
+        type=str,
+        default="random",
+        help="random (default), grid, hyperband or bayesian",
+    )
+    parser.add_argument(
+        "--objective",
+        type=str,
+        default="sequence_accuracy",
+        help="on the validation data: sequence_accuracy (default), token_accuracy, "
+        "perplexity or loss",
+    )
+    parser.add_argument(
+        "--max-trials",
+        type=int | None,
+        help="number of trials (default 10; of grid: all)",
+    )
+    parser.add_argument(
+        "--epochs", type=int | None, help="epochs of a trial (default 10)"
+    )
+    parser.add_argument(
+        "--batch-size", type=int | None, help="pairs a batch in every trial"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the sweep (default 0)")
+    parser.add_argument(
+        "--plot", type=str | None, metavar="FILE", help="draw the trials: FILE.png"
+    )
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    short = {
+        "source": "-s",
+        "target": "-t",
+        "validation_source": "-vs",
+        "validation_target": "-vt",
+    }
+    add_settings(parser, DataSettings, "data", short, skip=("prepared",))
+
+
+def run(parser: Parser, argv: Sequence[str]) -> int:
+    """Runs the command."""
+    arguments = parser.parse_args(argv)
+    if arguments.output is None:
+        raise UsageError("kseq tune: where to? Give -o FOLDER")
+    data = data_settings("kseq tune", arguments)
+    with usage():
+        data.validation_kind  # noqa: B018 - raises where they lack
+    space = None if arguments.space is None else read_space(arguments.space)
+
+    from kseq.data import Examples
+    from kseq.training.corpus import read_data
+    from kseq.tuning import search
+
+    with _log_to_stderr():
+        read = read_data(data)
+    train: Any = read.examples
+    sources, targets = read.validation
+    vocabs = train.source_vocab, train.target_vocab
+    valid = Examples(vocabs[0].encode(sources), vocabs[1].encode(targets), *vocabs)
+    folder = pathlib.Path(arguments.output)
+    if not folder.name or folder.name == "..":
+        folder = folder.resolve()
+    fixed = {
+        name: arguments[name]
+        for name in ("epochs", "batch_size")
+        if arguments[name] is not None
+    }
+    # keras-tuner and Keras report on stdout, which is for the result.
+    with contextlib.redirect_stdout(sys.stderr):
+        sweep = search(
+            (train, valid),
+            space,
+            tuner=arguments.tuner,
+            objective=f"val_{arguments.objective.removeprefix('val_')}",
+            max_trials=arguments.max_trials,
+            directory=folder.parent,
+            project_name=folder.name,
+            seed=arguments.seed,
+            overwrite=arguments.overwrite,
+            verbose=0 if arguments.quiet else 1,
+            **fixed,
+        )
+    frame = sweep.results()
+    with whole_file(sweep.folder / RESULTS) as temporary:
+        frame.to_csv(temporary, index=False)
+    if arguments.json:
+        found = {
+            "folder": str(sweep.folder),
+            "best": str(sweep.folder / "best"),
+            "objective": frame.attrs["objective"],
+            "direction": frame.attrs["direction"],
+            "trials": json.loads(frame.to_json(orient="records", double_precision=15)),
+        }
+        print(json.dumps(found))
+    else:
+        shown = frame.dropna(axis="columns", how="all")
+        print(shown.to_string(index=False, na_rep="", float_format="{:.5g}".format))
+    if arguments.plot is not None:
+        from kseq.plotting import sweep as draw
+
+        with whole_file(arguments.plot) as temporary:
+            draw(frame, path=temporary)
+    say(
+        f"The best model is in {sweep.folder / 'best'}, the table in "
+        f"{sweep.folder / RESULTS}"
+    )
+    return 0
+
+
+def read_space(path: str) -> dict[str, Any]:
+    """Reads what a sweep tries.
+
+    Args:
+        path: YAML file, a mapping from names of settings to what is tried.
+
+    Returns:
+        Dict, as `kseq.tuning.search` takes it.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is not such a file; the message names it.
+    """
+    with open(path, "rb") as file:
+        try:
+            found = yaml.load(file, _Loader)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"'{path}' is not YAML: {error}") from error
+    if not isinstance(found, dict) or not found:
+        raise ValueError(
+            f"'{path}' must be a mapping from names of settings to what is tried. "
+            f"Received: {found!r}."
+        )
+    return {str(name): _entry(path, str(name), each) for name, each in found.items()}
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-3 as a number, which YAML 1.1 has as a string."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
+    list("-+0123456789"),
+)
+
+
+def _entry(path: str, name: str, value: Any) -> Any:
+    """Returns a range as `kseq.tuning.search` takes it, and all else as it is."""
+    if not isinstance(value, Mapping) or "type" in value or "class_name" in value:
+        return value
+    if not {"low", "high"} <= set(value) <= _RANGE:
+        raise ValueError(
+            f"'{path}': the range of `{name}` must be a mapping of low and high and, "
+            f"where wanted, step, log and when. Received: {dict(value)}."
+        )
+    numbers = [value[key] for key in ("low", "high", "step") if key in value]
+    whole = all(isinstance(number, int) for number in numbers)
+    kept = {key: each for key, each in value.items() if key != "log"}
+    sampling = "log" if value.get("log") else "linear"
+    return {"type": "int" if whole else "float", **kept, "sampling": sampling}
+
+
+@contextlib.contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """Tells what reading the data has met."""
+    log = logging.getLogger("kseq")
+    handler, level = logging.StreamHandler(sys.stderr), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)

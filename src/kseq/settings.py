@@ -1,0 +1,630 @@
+"""The choices of a training run, validated once: its data, and how it trains."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+__all__ = ["DataSettings", "TrainingSettings", "higher_is_better"]
+
+# Nothing of these enters an update: they may change when a run is resumed.
+MAY_DIFFER = (
+    "device",
+    "keep_checkpoints",
+    "max_checkpoints_not_improved",
+    "max_epochs",
+    "max_seconds",
+    "max_updates",
+    "min_epochs",
+    "min_updates",
+    "show",
+    "show_every",
+    "show_sources",
+)
+
+MODEL_METRICS = ("loss", "perplexity", "accuracy", "sequence_accuracy")
+TEXT_METRICS = ("bleu", "chrf", "ter", "exact_match", "wer", "per")
+METRICS = (*MODEL_METRICS, "free_running_perplexity", *TEXT_METRICS)
+_HIGHER_IS_BETTER = ("accuracy", "sequence_accuracy", "bleu", "chrf", "exact_match")
+
+
+def higher_is_better(metric: str) -> bool:
+    """Returns whether a high value of a metric is a good one.
+
+    Args:
+        metric: A name in `METRICS`.
+
+    Raises:
+        ValueError: If it is unknown.
+
+    Example:
+        >>> from kseq.settings import higher_is_better
+        >>> higher_is_better("bleu"), higher_is_better("wer")
+        (True, False)
+    """
+    return _check_choice("metric", metric, METRICS) in _HIGHER_IS_BETTER
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Every choice of a training run.
+
+    An instance is immutable and valid. An update is one step of the optimizer.
+
+    Args:
+        batch_size: Pairs a batch; with `batch_type` "tokens" the most target tokens a
+            batch may have, padding counted. Default 64.
+        batch_type: `"pairs"` (default) or `"tokens"`.
+        buckets: Number of buckets by length, chosen from the data; 0 mixes all
+            lengths. Default 8.
+        optimizer: `"adam"` (default), `"adamw"`, `"nadam"`, `"sgd"`, `"rmsprop"`,
+            `"adagrad"` or `"adadelta"`.
+        learning_rate: Default 0.001.
+        schedule: How the learning rate falls: `"plateau"` (default), when the
+            optimized metric no longer improves; `"constant"`, `"inverse_time"`,
+            `"inverse_sqrt"`, `"step"` or `"cosine"`, by the number of updates.
+        plateau_factor: What `"plateau"` multiplies the rate by. Default 0.5.
+        plateau_patience: Checkpoints without improvement until it does. Default 2.
+        half_life: Of the inverse ones: updates until the rate is halved.
+        decay_steps: Of `"cosine"`: updates until the rate has come to its end. Of
+            `"step"`: updates from one fall to the next.
+        decay_rate: Of `"step"`: what the rate is multiplied by each time.
+        end_learning_rate: Of `"cosine"`: the rate at the end. Default 0.
+        warmup_steps: Updates over which the rate rises in a straight line. Default 0.
+        momentum: Of `"sgd"` and `"rmsprop"`. Default: none.
+        nesterov: Nesterov's momentum, of `"sgd"`. Default False.
+        unit_gain: Momentum as CNTK has it, of `"sgd"`: new gradients enter with the
+            weight 1 - momentum. Default False.
+        beta_1: Of `"adam"`, `"adamw"`, `"nadam"`. Default: Keras's 0.9.
+        beta_2: Of the same. Default: Keras's 0.999.
+        epsilon: Of all but `"sgd"`. Default: Keras's.
+        rho: Of `"rmsprop"` and `"adadelta"`. Default: Keras's.
+        weight_decay: Default: none.
+        clip_norm: Longest gradient of all weights together; a longer one is shortened
+            to it. 0: as it is. Default: 1, and 0 where another way of clipping is
+            chosen or `gradient` is "sum".
+        clip_value: Largest element of a gradient; larger ones are cut. Default: none.
+        clip_per_token: Largest element of a gradient for each target token of the
+            batch, as CNTK clips for each sample; it is for `gradient` "sum". Default:
+            none.
+        gradient: What the loss is over the tokens of a batch: `"mean"` (default), or
+            `"sum"`, with which the learning rate is one for each token, as in CNTK.
+        accumulation_steps: Batches whose gradients make one update. Default 1.
+        label_smoothing: Share of the target distribution spread over the whole
+            vocabulary, in [0, 1). Default 0.
+        teacher_forcing_ratio: Probability that the decoder reads the true token, in
+            [0, 1]; or how it falls with the updates: `"linear:UPDATES[:END]"`,
+            `"exponential:BASE[:END]"`, `"inverse_sigmoid:K[:END]"` (see
+            `kseq.schedules`). Default 1.
+        teacher_forcing_coin: `"token"` (default) or `"batch"`.
+        metrics: What is measured on the validation data at each checkpoint:
+            `"loss"`, `"perplexity"`, `"accuracy"` (of tokens), `"sequence_accuracy"`,
+            `"free_running_perplexity"`; and of decoded texts `"bleu"`, `"chrf"`,
+            `"ter"`, `"exact_match"`, `"wer"`, `"per"` (see `kseq.evaluation`).
+            Default: perplexity and accuracy.
+        optimized_metric: Which of them decides what the best checkpoint is. Default:
+            the first.
+        decode_pairs: Validation pairs that are decoded, from the first. Default: all.
+        decode_beam: Beam width they are decoded with; 1 is greedy. Default 1.
+        length_deviations: Standard deviations above the mean ratio of target to source
+            length in the training data that an output may be long, here and wherever
+            the model is used (see `kseq.decoding.LengthRatio`). Default: an output may
+            be 2 * the source's length + 10 long.
+        validation_batch_size: Pairs a batch in validation. Default 256.
+        checkpoint_updates: Updates from one checkpoint to the next. Default 1000.
+        keep_checkpoints: How many of the last ones are kept, besides the best; 0 keeps
+            all. Default 10.
+        max_checkpoints_not_improved: Checkpoints without a better one until training
+            ends; 0 never does. Default 8.
+        min_epochs: Epochs before it may end for that reason. Default 0.
+        min_updates: Updates before it may. Default 0.
+        max_epochs: Epochs until training ends. Default: no limit.
+        max_updates: Updates until it does. Default: no limit.
+        max_seconds: Seconds, in all sittings, until it does. Default: no limit.
+        show: Validation pairs shown with their outputs at each checkpoint. Default 3.
+        show_sources: Sources of your own shown in the same way. Default: none.
+        show_every: Updates from one showing of `show_sources` to the next, between
+            checkpoints. Default: at checkpoints only.
+        parameters: File or folder of a model to start from. Default: none.
+        partial_parameters: Take of it what fits, rather than all or nothing. Default
+            False.
+        source_embeddings: File of pretrained vectors of source tokens. Default: none.
+        target_embeddings: The same of target tokens.
+        freeze: Layers, or patterns of names, that do not train. Default: none.
+        seed: Of the weights, the batches and the dropout. Default 0.
+        dtype: Dtype policy: `"float32"` (default), `"mixed_float16"`,
+            `"mixed_bfloat16"`.
+        jit_compile: Compile the training step by XLA, once for each shape of a batch.
+            Default False.
+        device: `"auto"` (default), `"cpu"` or `"gpu"`.
+        strategy: `"one_device"` (default), `"mirrored"` or `"multi_worker"`; see
+            `kseq.distribution`.
+
+    Raises:
+        ValueError: If a value is out of range, unknown, or would have no effect.
+        TypeError: If it has the wrong type.
+
+    Example:
+        >>> from kseq import TrainingSettings
+        >>> settings = TrainingSettings(metrics=["bleu", "perplexity"])
+        >>> settings.optimized_metric
+        'bleu'
+        >>> TrainingSettings.from_dict(settings.to_dict()) == settings
+        True
+    """
+
+    batch_size: int = 64
+    batch_type: Literal["pairs", "tokens"] = "pairs"
+    buckets: int = 8
+    optimizer: Literal[
+        "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta"
+    ] = "adam"
+    learning_rate: float = 0.001
+    schedule: Literal[
+        "plateau", "constant", "inverse_time", "inverse_sqrt", "step", "cosine"
+    ] = "plateau"
+    plateau_factor: float | None = None
+    plateau_patience: int | None = None
+    half_life: float | None = None
+    decay_steps: int | None = None
+    decay_rate: float | None = None
+    end_learning_rate: float | None = None
+    warmup_steps: int = 0
+    momentum: float | None = None
+    nesterov: bool = False
+    unit_gain: bool = False
+    beta_1: float | None = None
+    beta_2: float | None = None
+    epsilon: float | None = None
+    rho: float | None = None
+    weight_decay: float | None = None
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    clip_per_token: float | None = None
+    gradient: Literal["mean", "sum"] = "mean"
+    accumulation_steps: int = 1
+    label_smoothing: float = 0.0
+    teacher_forcing_ratio: float | str = 1.0
+    teacher_forcing_coin: Literal["token", "batch"] = "token"
+    metrics: tuple[str, ...] = ("perplexity", "accuracy")
+    optimized_metric: str | None = None
+    decode_pairs: int | None = None
+    decode_beam: int = 1
+    length_deviations: float | None = None
+    validation_batch_size: int = 256
+    checkpoint_updates: int = 1000
+    keep_checkpoints: int = 10
+    max_checkpoints_not_improved: int = 8
+    min_epochs: int = 0
+    min_updates: int = 0
+    max_epochs: int | None = None
+    max_updates: int | None = None
+    max_seconds: float | None = None
+    show: int = 3
+    show_sources: tuple[str, ...] = ()
+    show_every: int | None = None
+    parameters: str | None = None
+    partial_parameters: bool = False
+    source_embeddings: str | None = None
+    target_embeddings: str | None = None
+    freeze: tuple[str, ...] = ()
+    seed: int = 0
+    dtype: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    jit_compile: bool = False
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    strategy: Literal["one_device", "mirrored", "multi_worker"] = "one_device"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                bounds = f"at least {low}" if high == _ANY else f"in [{low}, {high}]"
+                raise ValueError(f"`{name}` must be {bounds}. Received: {value}.")
+        for name in self.metrics:
+            _check_choice("metrics", name, METRICS)
+        if not self.metrics:
+            raise ValueError("`metrics` must name one metric at least. Received: none.")
+        if self.clip_norm is None:
+            other = self.clip_value or self.clip_per_token or self.gradient == "sum"
+            object.__setattr__(self, "clip_norm", 0.0 if other else 1.0)
+        if self.optimized_metric is None:
+            object.__setattr__(self, "optimized_metric", self.metrics[0])
+        _check_choice("optimized_metric", self.optimized_metric, self.metrics)
+        self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        """Refuses what would have no effect."""
+        text = set(self.metrics) & set(TEXT_METRICS)
+        free = self.teacher_forcing_ratio == 1
+        needs: dict[str, tuple[bool, str]] = {
+            "plateau_factor": (self.schedule == "plateau", "schedule='plateau'"),
+            "plateau_patience": (self.schedule == "plateau", "schedule='plateau'"),
+            "half_life": (
+                self.schedule in ("inverse_time", "inverse_sqrt"),
+                "schedule='inverse_time' or 'inverse_sqrt'",
+            ),
+            "decay_steps": (
+                self.schedule in ("step", "cosine"),
+                "schedule='step' or 'cosine'",
+            ),
+            "decay_rate": (self.schedule == "step", "schedule='step'"),
+            "end_learning_rate": (self.schedule == "cosine", "schedule='cosine'"),
+            "clip_per_token": (self.gradient == "sum", "gradient='sum'"),
+            "decode_pairs": (bool(text), f"one of {', '.join(TEXT_METRICS)}"),
+            "show_every": (bool(self.show_sources), "`show_sources`"),
+        }
+        for name, (effective, need) in needs.items():
+            if getattr(self, name) is not None and not effective:
+                raise ValueError(
+                    f"`{name}` needs {need}. Received: {getattr(self, name)!r}."
+                )
+        if self.decode_beam != 1 and not text:
+            raise ValueError(
+                f"`decode_beam` needs one of {', '.join(TEXT_METRICS)} in `metrics`. "
+                f"Received: {self.decode_beam}."
+            )
+        if self.teacher_forcing_coin != "token" and free:
+            raise ValueError(
+                "`teacher_forcing_coin` needs a `teacher_forcing_ratio` below 1. "
+                f"Received: {self.teacher_forcing_coin!r}."
+            )
+        if self.partial_parameters and self.parameters is None:
+            raise ValueError("`partial_parameters` needs `parameters`.")
+        lacks = {
+            "inverse_time": ("half_life",),
+            "inverse_sqrt": ("half_life",),
+            "step": ("decay_steps", "decay_rate"),
+            "cosine": ("decay_steps",),
+        }
+        for name in lacks.get(self.schedule, ()):
+            if getattr(self, name) is None:
+                raise ValueError(f"schedule={self.schedule!r} needs `{name}`.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns every setting, as JSON and YAML can hold it."""
+        return _to_dict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainingSettings":
+        """Makes settings from what `to_dict` returns.
+
+        Args:
+            values: Names and values.
+
+        Raises:
+            ValueError: If a name is unknown.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, n=1)
+                hint = f" Did you mean `{near[0]}`?" if near else ""
+                raise ValueError(
+                    f"Unknown training setting `{name}`.{hint} The settings are: "
+                    f"{', '.join(known)}."
+                )
+        return cls(**values)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Where a training run has its data from, and what it makes of them.
+
+    The data are one of: two sides of parallel text (`source`, `target`), a `table`, a
+    `ctf` file, a public `corpus`, or what `kseq data prepare` has `prepared`. So are
+    the validation data.
+
+    Args:
+        source: Files of source texts, a text a line; `.gz` too.
+        target: Files of target texts, line by line those of the sources.
+        validation_source: Files of source texts to validate on.
+        validation_target: Files of target texts to validate on.
+        table: File of a CSV or TSV table, with the sources and targets in columns.
+        validation_table: Table to validate on.
+        source_column: Name of a column, or its index from 0 in a table without a
+            header. Default: `"source"`, or 0.
+        target_column: The same. Default: `"target"`, or 1.
+        table_header: Whether the first row of a table names the columns. Default True.
+        ctf: File in CNTK's text format.
+        validation_ctf: The same to validate on.
+        source_symbols: File of the symbols of a CTF file's sources, one a line.
+        target_symbols: The same of its targets. Default: those of the sources.
+        corpus: `"cmudict"` or `"multi30k"`, downloaded or from `data`.
+        data: Folder where the files of `corpus` lie. Default: they are downloaded.
+        source_language: Of `"multi30k"`: `"de"` (default) or `"en"`.
+        target_language: Of `"multi30k"`: `"en"` (default) or `"de"`.
+        prepared: Folder of `kseq data prepare`, for corpora larger than memory; the
+            validation data come from files.
+        tokenizer: How texts are cut on both sides: `"whitespace"` (default),
+            `"characters"`, `"spacy:LANGUAGE"`, `"moses:LANGUAGE"`,
+            `"sentencepiece:SIZE"` or `"bpe:SIZE"`. (`"cmudict"` has characters and
+            whitespace.)
+        source_tokenizer: The same for the sources alone.
+        target_tokenizer: The same for the targets alone.
+        lower_case: Lower the case of all texts. Default False.
+        source_vocab: File of the source vocabulary, JSON. Default: it is built from
+            the training data.
+        target_vocab: The same of the targets.
+        shared_vocab: Build one vocabulary for both sides. Default False.
+        min_frequency: How often a token must stand in the training data to be known.
+            Default 1.
+        max_vocab_size: Most tokens a vocabulary may have, besides the special ones.
+            Default: no limit.
+        max_source_length: Most tokens a source may have. Default 100.
+        max_target_length: Most tokens a target may have. Default 100.
+        overlong: What becomes of longer pairs in training: `"drop"` (default) or
+            `"truncate"`.
+        on_invalid: What becomes of lines that are not UTF-8: `"error"` (default) or
+            `"skip"`.
+
+    Raises:
+        ValueError: If a value is out of range or unknown, or the data are not told, or
+            told twice.
+        TypeError: If a value has the wrong type.
+
+    Example:
+        >>> from kseq.settings import DataSettings
+        >>> DataSettings(source=["train.de"], target=["train.en"]).kind
+        'parallel'
+    """
+
+    source: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
+    validation_source: tuple[str, ...] = ()
+    validation_target: tuple[str, ...] = ()
+    table: str | None = None
+    validation_table: str | None = None
+    source_column: str | None = None
+    target_column: str | None = None
+    table_header: bool = True
+    ctf: str | None = None
+    validation_ctf: str | None = None
+    source_symbols: str | None = None
+    target_symbols: str | None = None
+    corpus: Literal["cmudict", "multi30k"] | None = None
+    data: str | None = None
+    source_language: str | None = None
+    target_language: str | None = None
+    prepared: str | None = None
+    tokenizer: str | None = None
+    source_tokenizer: str | None = None
+    target_tokenizer: str | None = None
+    lower_case: bool = False
+    source_vocab: str | None = None
+    target_vocab: str | None = None
+    shared_vocab: bool = False
+    min_frequency: int = 1
+    max_vocab_size: int | None = None
+    max_source_length: int = 100
+    max_target_length: int = 100
+    overlong: Literal["drop", "truncate"] = "drop"
+    on_invalid: Literal["error", "skip"] = "error"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        for name in (
+            "min_frequency",
+            "max_vocab_size",
+            "max_source_length",
+            "max_target_length",
+        ):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"`{name}` must be at least 1. Received: {value}.")
+        self._check_pairs()
+
+    @property
+    def kind(self) -> str:
+        """Which data it is: parallel, table, ctf, corpus or prepared."""
+        return self._kind("")
+
+    @property
+    def validation_kind(self) -> str:
+        """Which data it is validated on: parallel, table, ctf or corpus."""
+        return self._kind("validation_")
+
+    def _kind(self, prefix: str) -> str:
+        told = {
+            "parallel": getattr(self, f"{prefix}source")
+            or getattr(self, f"{prefix}target"),
+            "table": getattr(self, f"{prefix}table"),
+            "ctf": getattr(self, f"{prefix}ctf"),
+        }
+        kinds = [kind for kind, value in told.items() if value]
+        if not prefix:
+            kinds += [k for k in ("corpus", "prepared") if getattr(self, k)]
+        elif not kinds and self.corpus:
+            kinds = ["corpus"]
+        if len(kinds) != 1:
+            choices = [f"`{prefix}source` and `{prefix}target`"]
+            choices += [f"`{prefix}table`", f"`{prefix}ctf`", "`corpus`"]
+            choices += [] if prefix else ["`prepared`"]
+            raise ValueError(
+                f"The {'validation' if prefix else 'training'} data must be told by "
+                f"one of {', '.join(choices)}. Received: {', '.join(kinds) or 'none'}."
+            )
+        return kinds[0]
+
+    def _check_pairs(self) -> None:
+        """Refuses what would have no effect, and halves."""
+        for prefix in ("", "validation_"):
+            sides = [getattr(self, f"{prefix}{side}") for side in ("source", "target")]
+            if bool(sides[0]) != bool(sides[1]):
+                raise ValueError(
+                    f"`{prefix}source` and `{prefix}target` go together. Received one "
+                    "of them."
+                )
+        tables = self.table or self.validation_table
+        ctfs = self.ctf or self.validation_ctf
+        needs = {
+            "source_column": (tables, "`table`"),
+            "target_column": (tables, "`table`"),
+            "source_symbols": (ctfs, "`ctf`"),
+            "target_symbols": (ctfs, "`ctf`"),
+            "data": (self.corpus, "`corpus`"),
+            "source_language": (self.corpus == "multi30k", "corpus='multi30k'"),
+            "target_language": (self.corpus == "multi30k", "corpus='multi30k'"),
+        }
+        for name, (effective, need) in needs.items():
+            if getattr(self, name) is not None and not effective:
+                raise ValueError(
+                    f"`{name}` needs {need}. Received: {getattr(self, name)!r}."
+                )
+        if not self.table_header and not tables:
+            raise ValueError("`table_header` needs `table`. Received: False.")
+        if ctfs and not self.source_symbols:
+            raise ValueError("`ctf` needs `source_symbols`, the symbols by index.")
+        self._check_vocabularies()
+
+    def _check_vocabularies(self) -> None:
+        """Refuses choices of tokens where these are given already."""
+        given = [
+            field.name
+            for field in dataclasses.fields(self)
+            if field.name in _OF_TEXTS and getattr(self, field.name) != field.default
+        ]
+        if self.prepared and given:
+            raise ValueError(
+                f"`{given[0]}` must be left out with `prepared`, whose texts are ids "
+                f"already. Received: {getattr(self, given[0])!r}."
+            )
+        for name in ("min_frequency", "max_vocab_size"):
+            if self.source_vocab and self.target_vocab and name in given:
+                raise ValueError(
+                    f"`{name}` must be left out where both vocabularies are given. "
+                    f"Received: {getattr(self, name)}."
+                )
+        if self.on_invalid != "error" and not self.source + self.validation_source:
+            raise ValueError(
+                "`on_invalid` needs `source` and `target`, lines of text. Received: "
+                f"{self.on_invalid!r}."
+            )
+        if self.shared_vocab and (self.source_vocab or self.target_vocab):
+            raise ValueError(
+                "`shared_vocab` must be False where a vocabulary is given; to share "
+                "it, give it as both `source_vocab` and `target_vocab`."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns every setting, as JSON and YAML can hold it."""
+        return _to_dict(self)
+
+
+# What has been decided where data are prepared.
+_OF_TEXTS = (
+    "tokenizer",
+    "source_tokenizer",
+    "target_tokenizer",
+    "lower_case",
+    "source_vocab",
+    "target_vocab",
+    "shared_vocab",
+    "min_frequency",
+    "max_vocab_size",
+    "max_source_length",
+    "max_target_length",
+    "overlong",
+)
+_ANY = float("inf")
+_RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(
+        (
+            "batch_size",
+            "accumulation_steps",
+            "validation_batch_size",
+            "checkpoint_updates",
+            "plateau_patience",
+            "decay_steps",
+            "decode_pairs",
+            "decode_beam",
+            "max_epochs",
+            "max_updates",
+            "show_every",
+        ),
+        (1, _ANY),
+    ),
+    **dict.fromkeys(
+        (
+            "buckets",
+            "warmup_steps",
+            "keep_checkpoints",
+            "max_checkpoints_not_improved",
+            "min_epochs",
+            "min_updates",
+            "max_seconds",
+            "show",
+            "seed",
+            "learning_rate",
+            "clip_norm",
+            "clip_value",
+            "clip_per_token",
+            "weight_decay",
+            "length_deviations",
+            "half_life",
+            "end_learning_rate",
+        ),
+        (0, _ANY),
+    ),
+    "plateau_factor": (1e-6, 1),
+}
+
+
+def _check_types(settings: Any) -> None:
+    """Gives every field the type of its annotation, or raises."""
+    for name, kind in typing.get_type_hints(type(settings)).items():
+        object.__setattr__(settings, name, _as(name, kind, getattr(settings, name)))
+
+
+def _to_dict(settings: Any) -> dict[str, Any]:
+    found = dataclasses.asdict(settings)
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
+
+
+def _as(name: str, kind: Any, value: Any) -> Any:
+    """Returns a value as the type of its field, or raises an error that names both."""
+    is_union = typing.get_origin(kind) in (types.UnionType, typing.Union)
+    options = typing.get_args(kind) if is_union else (kind,)
+    for option in options:
+        if typing.get_origin(option) is Literal:
+            if value is not None:
+                return _check_choice(name, value, typing.get_args(option))
+            continue
+        if option is type(None) and value is None:
+            return None
+        if typing.get_origin(option) is tuple:
+            if isinstance(value, list | tuple) and all(
+                isinstance(item, str) for item in value
+            ):
+                return tuple(value)
+        elif option is float:
+            # Not a boolean, which is a number to Python.
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                return float(value)
+        elif option is int:
+            if isinstance(value, int) and not isinstance(value, bool):
+                return value
+        elif isinstance(value, option):
+            return value
+    wanted = " or ".join(_TYPES.get(option, "a list of strings") for option in options)
+    raise TypeError(f"`{name}` must be {wanted}. Received: {value!r}.")
+
+
+_TYPES = {
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    bool: "True or False",
+    type(None): "None",
+}
+
+
+def _check_choice(name: str, value: Any, choices: Any) -> Any:
+    if value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {', '.join(map(repr, choices))}. "
+            f"Received: {value!r}."
+        )
+    return value

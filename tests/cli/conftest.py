@@ -1,0 +1,105 @@
+"""A tiny training in a folder, made once, and how tests call the command."""
+
+import dataclasses
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kseq.cli import main
+
+UPDATES = 6
+CHECKPOINT_UPDATES = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a call of the command came to."""
+
+    status: int
+    out: str
+    err: str
+
+
+Kseq = Callable[..., Result]
+
+
+@pytest.fixture
+def kseq(capfd: pytest.CaptureFixture[str]) -> Kseq:
+    """Runs the command in this process; what it prints is captured."""
+
+    def run(*arguments: object) -> Result:
+        capfd.readouterr()
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as leave:  # as --help does
+            status = int(leave.code or 0)
+        out, err = capfd.readouterr()
+        return Result(status, out, err)
+
+    return run
+
+
+def assert_one_line(result: Result, status: int, *words: str) -> None:
+    """An error is an exit status and one line that names what is wrong."""
+    assert result.status == status
+    assert result.out == ""
+    lines = result.err.splitlines()
+    assert len(lines) == 1, result.err
+    assert lines[0].startswith("kseq: error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of sources to copy; dev has rows of one source."""
+    folder = tmp_path_factory.mktemp("texts")
+    rng = random.Random(0)
+    for name, size in (("train", 60), ("dev", 12)):
+        lines = [" ".join(rng.choices("012", k=rng.randint(1, 4))) for _ in range(size)]
+        lines[-1] = lines[0]
+        for side in ("source", "target"):
+            path = folder / f"{name}.{side}"
+            path.write_text("".join(f"{line}\n" for line in lines))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_folder(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training of three checkpoints."""
+    return _train(texts, tmp_path_factory.mktemp("run") / "run", 0)
+
+
+@pytest.fixture(scope="session")
+def other_folder(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of another training, on the same data, without attention."""
+    folder = tmp_path_factory.mktemp("other") / "other"
+    return _train(texts, folder, 1, "--cell", "gru")
+
+
+def _train(texts: Path, folder: Path, seed: int, *options: str) -> Path:
+    data = [
+        text
+        for flag, name in (
+            ("-s", "train.source"),
+            ("-t", "train.target"),
+            ("-vs", "dev.source"),
+            ("-vt", "dev.target"),
+        )
+        for text in (flag, str(texts / name))
+    ]
+    attention = [] if options else ["--attention", "dot"]
+    status = main(
+        [
+            *("train", *data, "-o", str(folder), "--quiet", *attention, *options),
+            *("--encoder-direction", "forward", "--units", "8"),
+            *("--embedding-dim", "8", "--batch-size", "16", "--seed", str(seed)),
+            *("--learning-rate", "0.02", "--metrics", "perplexity", "exact_match"),
+            *("--checkpoint-updates", str(CHECKPOINT_UPDATES)),
+            *("--max-updates", str(UPDATES)),
+        ]
+    )
+    assert status == 0
+    return folder
