@@ -1,18 +1,13 @@
 """Strategies by name, and one model trained by several processes."""
 
 import json
-import os
 import re
-import socket
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from laws.children import run_child
+from laws.children import run_child, run_workers
 
 from kseq.distribution import get_strategy, is_chief, use_device
 
@@ -71,43 +66,6 @@ WORKER = """
 """
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-
-
-def run_workers(folder: Path, dies: bool = False) -> list[tuple[int, str, str]]:
-    """Runs two workers to their end; returns exit code, output and errors of each."""
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
-    workers, code = [], textwrap.dedent(WORKER)
-    for index in range(2):
-        task = {"type": "worker", "index": index}
-        config = json.dumps({"cluster": cluster, "task": task})
-        workers.append(
-            subprocess.Popen(
-                [sys.executable, "-c", code, "multi_worker", str(folder), str(dies)],
-                env={**os.environ, "TF_CONFIG": config},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    try:
-        return [
-            (worker.wait(timeout=300), *worker.communicate(timeout=300))
-            for worker in workers
-        ]
-    finally:
-        for worker in workers:
-            worker.kill()
-
-
 def test_a_strategy_is_made_once_for_its_name() -> None:
     assert get_strategy("one_device") is get_strategy("one_device")
     assert isinstance(get_strategy("auto"), tf.distribute.Strategy)
@@ -159,7 +117,7 @@ def test_two_processes_train_the_model_of_one(tmp_path: Path) -> None:
     alone.mkdir()
     together.mkdir()
     run_child(WORKER, "one_device", alone, False)
-    for code, printed, errors in run_workers(together):
+    for code, printed, errors in run_workers(WORKER, "multi_worker", together, False):
         assert code == 0, errors[-4000:]
         assert "finished from epoch 0" in printed
     one = np.load(alone / "one_device.npz")
@@ -174,11 +132,11 @@ def test_a_killed_worker_ends_the_other_and_a_restart_goes_on(tmp_path: Path) ->
     alone.mkdir()
     together.mkdir()
     run_child(WORKER, "one_device", alone, False)
-    chief, worker = run_workers(together, dies=True)
+    chief, worker = run_workers(WORKER, "multi_worker", together, True)
     assert worker[0] == -9
     assert chief[0] != 0
     assert "Another worker has stopped" in chief[2].strip().splitlines()[-1]
-    for code, printed, errors in run_workers(together):
+    for code, printed, errors in run_workers(WORKER, "multi_worker", together, False):
         assert code == 0, errors[-4000:]
         # The worker was killed at the end of epoch 1, before or after the checkpoint.
         assert re.search("finished from epoch [12]", printed)

@@ -362,16 +362,18 @@ class _Run(keras.callbacks.Callback):
             len(self.examples),
             self.stream.steps(0),
         )
-        if not is_chief(self.strategy):
-            return
-        place = self.place
+        if is_chief(self.strategy):
+            self._write_config()
+        self._save()
+
+    def _write_config(self) -> None:
+        place, ratio = self.place, self.length_ratio
         sides = {
             f"{side}_vocab": save_side(
                 place.path, side, getattr(self.examples, f"{side}_vocab")
             )
             for side in ("source", "target")
         }
-        ratio = self.length_ratio
         place.write_config(
             {
                 **sides,
@@ -379,7 +381,6 @@ class _Run(keras.callbacks.Callback):
                 "model": self.config.to_dict(),
             }
         )
-        self._save()
 
     def _take(self, state: RunState) -> None:
         """Goes on from a state."""
@@ -726,15 +727,15 @@ class _Run(keras.callbacks.Callback):
         }
 
     def _save(self) -> None:
-        if not is_chief(self.strategy):
-            return
         self.state.seconds = self._seconds()
         self.state.data = self.fingerprint
         self.state.variables = {
             name: np.asarray(keras.ops.convert_to_numpy(variable))
             for name, variable in self._variables().items()
         }
-        save_state(self.place.path / STATE, self.state)
+        # Reading a sum over several workers takes all of them, writing it the chief.
+        if is_chief(self.strategy):
+            save_state(self.place.path / STATE, self.state)
 
 
 def _make_rate(settings: TrainingSettings) -> Any:
