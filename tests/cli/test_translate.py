@@ -246,6 +246,9 @@ def test_a_reader_that_has_gone_ends_it_quietly(
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
+    # As at a terminal: the tests' own setting would let TensorFlow's notices through.
+    environment = dict(os.environ)
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
     return subprocess.Popen(
         [sys.executable, "-m", "kseq", "translate", *arguments],
         stdin=subprocess.PIPE,
@@ -254,6 +257,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
         text=True,
         encoding="utf-8",
         errors="surrogateescape",
+        env=environment,
     )
 
 

@@ -593,6 +593,7 @@ REPLICAS = """
 """
 
 
+@pytest.mark.slow
 def test_two_replicas_train_and_go_on(tmp_path: Path) -> None:
     run_child(REPLICAS, tmp_path)
     assert_same_end(tmp_path / "parts", tmp_path / "whole")

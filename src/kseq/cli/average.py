@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from kseq.cli.folders import new_folder, read_history
 from kseq.cli.parsing import Parser, UsageError
+from kseq.cli.quiet import load_tensorflow
 from kseq.folder import ModelFolder
 from kseq.settings import METRICS, higher_is_better
 
@@ -67,6 +68,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
         raise UsageError(f"`number` must be at least 1. Received: {arguments.number}.")
     place = ModelFolder(arguments.model)
     config = place.read_config()
+    load_tensorflow()
     chosen, metric = _choose(place, arguments)
 
     from kseq.training.checkpoints import average_checkpoints

@@ -9,6 +9,7 @@ from typing import Any
 
 from kseq.cli.folders import check_new, data_settings, new_folder
 from kseq.cli.parsing import Parser, UsageError, add_settings, say, usage
+from kseq.cli.quiet import load_tensorflow
 from kseq.files import whole_file
 from kseq.folder import ModelFolder
 from kseq.settings import DataSettings
@@ -265,6 +266,8 @@ def _prepare(options: Any) -> dict[str, Any]:
 
     from kseq.data import write_shards
     from kseq.data.vocabulary import save_side
+
+    load_tensorflow()
     from kseq.training.corpus import build_vocabularies, open_corpus
 
     with new_folder(options.output, options.overwrite) as temporary:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from kseq.cli.folders import add_model_arguments, check_models, data_settings
 from kseq.cli.parsing import Parser, UsageError, add_settings, say
+from kseq.cli.quiet import load_tensorflow
 from kseq.settings import METRICS, MODEL_METRICS, TEXT_METRICS, DataSettings
 
 # Of `DataSettings`, what says where pairs are read from.
@@ -219,6 +220,7 @@ def _of_model(arguments: Any, metrics: list[str]) -> dict[str, Any]:
     settings = data_settings("kseq evaluate", arguments)
     check_models(arguments.model, arguments.checkpoint)
 
+    load_tensorflow()
     from kseq.decoding import BeamSearch
     from kseq.training.corpus import open_corpus
     from kseq.translator import Translator

@@ -6,6 +6,7 @@ from typing import Any
 
 from kseq.cli.folders import read_history
 from kseq.cli.parsing import Parser, UsageError, say
+from kseq.cli.quiet import load_tensorflow
 from kseq.files import whole_file
 from kseq.folder import ModelFolder
 from kseq.settings import METRICS
@@ -119,6 +120,8 @@ def _draw_attention(arguments: Any, output: pathlib.Path) -> None:
     ModelFolder(arguments.folders[0]).find_checkpoint(arguments.checkpoint)
 
     from kseq.plotting import attention_map
+
+    load_tensorflow()
     from kseq.translator import Translator
 
     translator = Translator.load(arguments.folders[0], arguments.checkpoint)

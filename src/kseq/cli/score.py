@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from kseq.cli.folders import add_model_arguments, check_models
 from kseq.cli.parsing import Parser, UsageError
+from kseq.cli.quiet import load_tensorflow
 
 
 def add_arguments(parser: Parser) -> None:
@@ -58,6 +59,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
 
     import numpy as np
 
+    load_tensorflow()
     from kseq import Translator, score
 
     translator = Translator.load(

@@ -13,6 +13,7 @@ import yaml
 
 from kseq.cli.folders import data_settings
 from kseq.cli.parsing import Parser, UsageError, add_settings, say, usage
+from kseq.cli.quiet import load_tensorflow
 from kseq.files import whole_file
 from kseq.settings import DataSettings
 
@@ -93,6 +94,8 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     space = None if arguments.space is None else read_space(arguments.space)
 
     from kseq.data import Examples
+
+    load_tensorflow()
     from kseq.training.corpus import read_data
     from kseq.tuning import search
 
