@@ -265,8 +265,8 @@ class Corpus:
         """Returns one sentence for a log: what the last whole pass met.
 
         Returns:
-            str, such as `"29,000 pairs; 3 left out: 2 with an empty source, 1 of
-            invalid UTF-8"`.
+            str, such as "29,000 pairs; 3 left out: 2 with an empty source, 1 of invalid
+            UTF-8".
         """
         counts = self._counts
         if counts is None:
