@@ -18,7 +18,7 @@ from kseq.checks import check_boolean, check_integer
 from kseq.data.batching import row_lengths
 from kseq.data.corpora.corpus import Corpus
 from kseq.data.pairs import Examples
-from kseq.data.vocabulary import END, PAD, Ids, Vocabulary
+from kseq.data.vocabulary import END, PAD, Ids, Vocabulary, check_vocabulary
 
 Indices = npt.NDArray[np.int64]
 Buckets = tuple[tuple[int, int], ...]
@@ -261,23 +261,6 @@ def encoded_chunks(
             )
 
     return chunks()
-
-
-def check_vocabulary(name: str, vocab: Any) -> None:
-    """Raises unless `vocab` is a `Vocabulary`.
-
-    Args:
-        name: str, the argument's name in the caller's signature.
-        vocab: anything.
-
-    Raises:
-        TypeError: if it is something else.
-    """
-    if not isinstance(vocab, Vocabulary):
-        raise TypeError(
-            f"`{name}` must be a Vocabulary. Received: {vocab!r} of type "
-            f"{type(vocab).__name__}."
-        )
 
 
 def check_kept(

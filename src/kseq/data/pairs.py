@@ -12,7 +12,7 @@ from kseq.checks import check_boolean, check_integer, check_texts
 from kseq.data import tokenizers
 from kseq.data.batching import Batch, batch_of, pairs_dataset, row_lengths
 from kseq.data.tokenizers import Identifier, Tokenizer, UntrainedTokenizer
-from kseq.data.vocabulary import END, PAD, START, Ids, Vocabulary
+from kseq.data.vocabulary import END, PAD, START, Ids, Vocabulary, check_vocabulary
 
 if TYPE_CHECKING:
     import keras
@@ -57,8 +57,8 @@ class Examples:
         source_vocab: Vocabulary,
         target_vocab: Vocabulary,
     ) -> None:
-        _check_vocabulary("source_vocab", source_vocab)
-        _check_vocabulary("target_vocab", target_vocab)
+        check_vocabulary("source_vocab", source_vocab)
+        check_vocabulary("target_vocab", target_vocab)
         self.source = _check_rows("source", source, len(source_vocab))
         self.target = _check_rows("target", target, len(target_vocab))
         if len(self.source) != len(self.target):
@@ -341,7 +341,7 @@ def _tokenizer_of(
     """Returns the tokenizer of one side: its vocabulary's, its own, or the common."""
     if vocab is None:
         return tokenizers.resolve(common if own is None else own, None, lower_case)
-    _check_vocabulary(f"{side}_vocab", vocab)
+    check_vocabulary(f"{side}_vocab", vocab)
     given = vocab.tokenizer if own is None else own
     found = tokenizers.resolve(given, None, lower_case)
     if found != vocab.tokenizer:
@@ -350,16 +350,6 @@ def _tokenizer_of(
             f"or be left out. Received: {own!r}."
         )
     return vocab.tokenizer
-
-
-def _check_vocabulary(name: str, vocab: Any) -> None:
-    """Raises unless `vocab` is a `Vocabulary`."""
-    if not isinstance(vocab, Vocabulary):
-        raise TypeError(
-            f"`{name}` must be a Vocabulary. Received: {vocab!r} of type "
-            f"{type(vocab).__name__}; make one with Vocabulary.build or "
-            "Vocabulary.load."
-        )
 
 
 def _check_rows(name: str, ids: npt.ArrayLike, vocab_size: int) -> Ids:

@@ -18,10 +18,9 @@ from kseq.data.buckets import (
     LengthCounts,
     RaggedRows,
     check_kept,
-    check_vocabulary,
     encoded_chunks,
 )
-from kseq.data.vocabulary import Ids, Vocabulary
+from kseq.data.vocabulary import Ids, Vocabulary, check_vocabulary
 from kseq.files import whole_folder
 
 # The version of what is written; another one is not read.

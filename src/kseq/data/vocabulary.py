@@ -550,6 +550,24 @@ class Vocabulary:
             raise ValueError(f"{name} is not a vocabulary: {error}") from error
 
 
+def check_vocabulary(name: str, vocab: Any) -> None:
+    """Raises unless `vocab` is a `Vocabulary`.
+
+    Args:
+        name: str, the argument's name in the caller's signature.
+        vocab: anything.
+
+    Raises:
+        TypeError: if it is something else.
+    """
+    if not isinstance(vocab, Vocabulary):
+        raise TypeError(
+            f"`{name}` must be a Vocabulary. Received: {vocab!r} of type "
+            f"{type(vocab).__name__}; make one with Vocabulary.build or "
+            "Vocabulary.load."
+        )
+
+
 def save_side(folder: Path, side: str, vocab: Vocabulary) -> dict[str, Any]:
     """Writes a side's vocabulary and its tokenizer's files into a folder.
 
