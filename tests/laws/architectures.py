@@ -192,9 +192,9 @@ def settings(row: dict[str, Any]) -> dict[str, Any]:
     return chosen
 
 
-def build(row: dict[str, Any], seed: int = 0) -> kseq.Seq2Seq:
+def build(row: dict[str, Any], seed: int = 0, dtype: Any = None) -> kseq.Seq2Seq:
     """Builds the model of a row; its weights, biases too, are drawn from a seed."""
-    model = kseq.build_seq2seq(**settings(row))
+    model = kseq.build_seq2seq(**settings(row), dtype=dtype)
     draw = np.random.default_rng(seed)
     # Keras begins with biases of zero and small embeddings, which would hide errors.
     model.set_weights([draw.normal(0, 0.4, w.shape) for w in model.get_weights()])

@@ -1,4 +1,8 @@
-"""Guarantee 2: neither padding nor the other rows of a batch change a row's results."""
+"""Guarantee 2: neither padding nor the other rows of a batch change a row's results.
+
+Gradients are computed in float64: layers that normalise vectors of a few numbers, as
+they have here, make more of float32's rounding than the guarantee allows for.
+"""
 
 from typing import Any
 
@@ -37,7 +41,7 @@ def loss_and_gradients(
 def test_padding_and_neighbours_change_no_loss_and_no_gradient(
     row: dict[str, Any],
 ) -> None:
-    model = build(row)
+    model = build(row, dtype="float64")
     inputs, targets = batch(row)
     wide = {name: padded(array, 3) for name, array in inputs.items()}
     # Rows that are shorter than the batch on one side, and on the other.
@@ -57,8 +61,7 @@ def test_padding_and_neighbours_change_no_loss_and_no_gradient(
         )
         np.testing.assert_allclose(wide_loss, loss, atol=1e-5)
         for ours, theirs in zip(wide_gradients, gradients, strict=True):
-            # What rounding does grows with a number's size.
-            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 @each_architecture
