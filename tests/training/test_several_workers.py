@@ -12,10 +12,6 @@ TRAIN = """
 
     name, folder, updates, resume = sys.argv[1:]
 
-    from kseq.distribution import get_strategy
-
-    get_strategy(name)
-
     from kseq import TrainingSettings, train
     from kseq.data import CopyTask
 

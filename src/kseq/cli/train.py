@@ -90,10 +90,10 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
 
     load_tensorflow()
     from kseq.training.corpus import read_data
-    from kseq.training.run import check_settings, open_run, train_in
+    from kseq.training.run import open_run, set_up, train_in
 
     with usage():
-        check_settings(settings)
+        set_up(settings)
     record = {**data.to_dict(), **fields, **settings.to_dict()}
     verbose = not arguments.quiet
     with open_run(

@@ -151,15 +151,18 @@ def train(
         1
     """
     settings = settings or TrainingSettings()
-    check_settings(settings)
+    set_up(settings)
     config = _config_of(model, examples)
     everything = {**(record or {}), **_without_sizes(config), **settings.to_dict()}
     with open_run(folder, everything, resume, overwrite, verbose) as (place, resumed):
         return train_in(place, examples, validation, config, settings, resumed, verbose)
 
 
-def check_settings(settings: TrainingSettings) -> None:
-    """Raises where what settings name cannot be made; reading data takes longer.
+def set_up(settings: TrainingSettings) -> None:
+    """Chooses devices, and raises where what settings name cannot be made.
+
+    It comes before reading data, which takes longer, and before all else: several
+    workers, and a GPU that is not to be used, must be told of first.
 
     Args:
         settings: `TrainingSettings`.
@@ -167,8 +170,11 @@ def check_settings(settings: TrainingSettings) -> None:
     Raises:
         TypeError: If an option has the wrong type.
         ValueError: If an option is out of range, or its optimizer or schedule has none
-            of the kind.
+            of the kind; if a device or the other workers are not there.
+        RuntimeError: If TensorFlow has begun to work already.
     """
+    use_device(settings.device)
+    get_strategy(settings.strategy)
     _make_optimizer(settings, _make_rate(settings))
     teacher_forcing(settings.teacher_forcing_ratio)
 
@@ -233,7 +239,7 @@ def train_in(
     resumed: bool,
     verbose: bool = True,
 ) -> TrainingResult:
-    """Trains in a folder that `open_run` has opened.
+    """Trains in a folder that `open_run` has opened, after `set_up`.
 
     Args:
         place: The folder.
@@ -247,7 +253,6 @@ def train_in(
     Returns:
         `TrainingResult`.
     """
-    use_device(settings.device)
     config = _config_of(model, examples)
     return _Run(place, examples, validation, config, settings, verbose).go(resumed)
 
