@@ -1,9 +1,10 @@
 """Checks of arguments that several modules share."""
 
+import difflib
 import math
 import numbers
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
@@ -94,6 +95,22 @@ def check_texts(name: str, value: Any) -> list[str]:
         TypeError: if `value` is a single string, is not iterable, or holds anything
             but strings.
     """
+    return list(stream_texts(name, value))
+
+
+def stream_texts(name: str, value: Any) -> Iterator[str]:
+    """Checks an iterable of strings as it is read, without holding them.
+
+    Args:
+        name: str, the argument's name in the caller's signature.
+        value: an iterable of strings. One string alone is refused.
+
+    Returns:
+        An iterator over the strings, which raises TypeError at anything else.
+
+    Raises:
+        TypeError: if `value` is a single string or is not iterable.
+    """
     if isinstance(value, str):
         raise TypeError(
             f"`{name}` must be a list of strings. Received the single string "
@@ -104,13 +121,26 @@ def check_texts(name: str, value: Any) -> list[str]:
             f"`{name}` must be a list of strings. Received: {value!r} of type "
             f"{type(value).__name__}."
         )
-    texts = []
-    for index, item in enumerate(value):
-        if not isinstance(item, str):
-            raise TypeError(
-                f"`{name}` must hold strings alone. Received: {item!r} of type "
-                f"{type(item).__name__} at index {index}; convert or drop it first."
-            )
-        # numpy's own string type would leak into vocabularies and JSON.
-        texts.append(str(item))
-    return texts
+
+    def texts() -> Iterator[str]:
+        for index, item in enumerate(value):
+            if not isinstance(item, str):
+                raise TypeError(
+                    f"`{name}` must hold strings alone. Received: {item!r} of type "
+                    f"{type(item).__name__} at index {index}; convert or drop it first."
+                )
+            # numpy's own string type would leak into vocabularies and JSON.
+            yield str(item)
+
+    return texts()
+
+
+def nearest_name(name: Any, known: Iterable[str]) -> str:
+    """Returns `" Did you mean `x`?"` for a name that is not known, or nothing.
+
+    Args:
+        name: anything, what was received.
+        known: the names there are.
+    """
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" Did you mean `{near[0]}`?" if near else ""

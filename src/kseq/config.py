@@ -1,12 +1,13 @@
 """Every architectural choice of a model, in one validated, serializable place."""
 
 import dataclasses
-import difflib
 import json
 import math
 import numbers
 from collections.abc import Mapping
 from typing import Any
+
+from kseq.checks import nearest_name
 
 FORMAT_VERSION = 1
 
@@ -331,8 +332,7 @@ class Seq2SeqConfig:
         known = [field.name for field in dataclasses.fields(cls)]
         for name in fields:
             if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=1)
-                hint = f" Did you mean `{near[0]}`?" if near else ""
+                hint = nearest_name(name, known)
                 raise ValueError(
                     f"Unknown configuration field `{name}`.{hint} "
                     f"The fields are: {', '.join(known)}."

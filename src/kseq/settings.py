@@ -1,11 +1,12 @@
 """The choices of a training run, validated once: its data, and how it trains."""
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, Literal
+
+from kseq.checks import nearest_name
 
 __all__ = ["DataSettings", "TrainingSettings", "higher_is_better"]
 
@@ -118,6 +119,9 @@ class TrainingSettings:
             all. Default 10.
         max_checkpoints_not_improved: Checkpoints without a better one until training
             ends; 0 never does. Default 8.
+        min_improvement: By how much the metric must improve, in its own units, for a
+            checkpoint to be a better one: here, and where `"plateau"` waits for one.
+            What the best checkpoint is does not depend on it. Default 0.0001.
         min_epochs: Epochs before it may end for that reason. Default 0.
         min_updates: Updates before it may. Default 0.
         max_epochs: Epochs until training ends. Default: no limit.
@@ -197,6 +201,7 @@ class TrainingSettings:
     checkpoint_updates: int = 1000
     keep_checkpoints: int = 10
     max_checkpoints_not_improved: int = 8
+    min_improvement: float = 0.0001
     min_epochs: int = 0
     min_updates: int = 0
     max_epochs: int | None = None
@@ -300,8 +305,7 @@ class TrainingSettings:
         known = [field.name for field in dataclasses.fields(cls)]
         for name in values:
             if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=1)
-                hint = f" Did you mean `{near[0]}`?" if near else ""
+                hint = nearest_name(name, known)
                 raise ValueError(
                     f"Unknown training setting `{name}`.{hint} The settings are: "
                     f"{', '.join(known)}."
@@ -552,6 +556,7 @@ _RANGES: dict[str, tuple[float, float]] = {
             "warmup_steps",
             "keep_checkpoints",
             "max_checkpoints_not_improved",
+            "min_improvement",
             "min_epochs",
             "min_updates",
             "max_seconds",

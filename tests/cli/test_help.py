@@ -52,7 +52,7 @@ def test_the_help_is_shown_with_the_usage(kseq: Kseq, name: str) -> None:
 
 
 def test_an_unknown_command_is_told_the_near_one(kseq: Kseq) -> None:
-    assert_one_line(kseq("evalute"), 2, "'evalute'", "Did you mean evaluate?")
+    assert_one_line(kseq("evalute"), 2, "'evalute'", "Did you mean `evaluate`?")
 
 
 def test_an_error_shows_where_it_came_from_on_request(kseq: Kseq) -> None:

@@ -91,7 +91,8 @@ def refused(
         out, err = capsys.readouterr()
         assert out == ""
         (line,) = err.splitlines()
-        assert line.startswith("kseq: error: ")
+        prog = f"kseq {argv[0]}" if argv[0] in COMMANDS else "kseq"
+        assert line.startswith(f"{prog}: error: ")
         return line
 
     return call
@@ -263,7 +264,7 @@ def test_mistakes_in_the_usage_exit_2_and_write_nothing(
     folder = tmp_path / "run"
     line = refused(["train", *files, *SMALL, "-o", str(folder), *flags], 2)
     assert message in line
-    assert line.endswith("(see --help)")
+    assert line.endswith("(see kseq train --help)")
     assert not folder.exists()
 
 
@@ -360,7 +361,7 @@ def test_debug_shows_where_it_failed(
     assert main(["train", *files, "-o", str(trained), "--debug"]) == 1
     err = capsys.readouterr().err
     assert err.startswith("Traceback (most recent call last)")
-    assert "kseq: error:" in err.splitlines()[-1]
+    assert "kseq train: error:" in err.splitlines()[-1]
 
 
 # The command itself.
@@ -387,7 +388,7 @@ def test_without_a_command_it_shows_those_there_are(
 
 
 def test_a_command_that_is_not_there_is_refused_with_the_nearest(refused: Any) -> None:
-    assert "no command 'trian'. Did you mean train?" in refused(["trian"], 2)
+    assert "no command 'trian'. Did you mean `train`?" in refused(["trian"], 2)
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -276,7 +276,7 @@ def test_a_line_is_answered_before_the_next_is_sent(
         _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     message = "<stdin>, line 5: not UTF-8, byte 1 of the line is 0xff."
-    assert err == f"kseq: error: {message}\n"
+    assert err == f"kseq translate: error: {message}\n"
 
 
 def test_a_failure_does_not_wait_for_the_input(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Guarantee 2: neither padding nor the other rows of a batch change a row's results.
 
-Gradients are computed in float64: layers that normalise vectors of a few numbers, as
-they have here, make more of float32's rounding than the guarantee allows for.
+All is computed in float64: layers that normalise vectors of a few numbers, as they have
+here, make more of float32's rounding than the guarantee allows for.
 """
 
 from typing import Any
@@ -68,7 +68,7 @@ def test_padding_and_neighbours_change_no_loss_and_no_gradient(
 def test_padding_and_neighbours_change_no_decoded_token_and_no_score(
     row: dict[str, Any],
 ) -> None:
-    model = build(row)
+    model = build(row, dtype="float64")
     source = batch(row)[0]["encoder_inputs"]
     together = model.generate(padded(source, 4))
     for k in range(len(source)):
@@ -86,7 +86,7 @@ def test_padding_and_neighbours_change_no_hypothesis_of_a_beam(
     row: dict[str, Any],
 ) -> None:
     tf.config.run_functions_eagerly(True)  # compiling takes most of the time
-    model = build(row)
+    model = build(row, dtype="float64")
     source = batch(row)[0]["encoder_inputs"]
     search = BeamSearch(width=3, n=2)
     together = model.generate(padded(source, 4), search, max_length=4)

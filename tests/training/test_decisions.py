@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kseq.training.decisions import best_of, plateau_factor
+from kseq.training.decisions import best_of, plateau_factor, waited
 
 FIGURES = st.lists(st.sampled_from([1.0, 2.0, 3.0, math.inf, math.nan]))
 PATIENCE = st.integers(1, 4)
@@ -30,6 +30,38 @@ def test_what_comes_later_is_the_best_only_if_it_is_better(
         assert found == best_of(before)
     elif before:
         assert later[found - len(before)] < math.inf
+
+
+@given(FIGURES)
+def test_every_gain_is_a_better_checkpoint_where_none_is_too_small(
+    values: list[float],
+) -> None:
+    ranked = [math.inf if math.isnan(value) else value for value in values]
+    count = waited(values)
+    if all(value == math.inf for value in ranked):
+        assert count == len(values)
+    else:
+        assert count == len(values) - 1 - best_of(values)
+
+
+@given(FIGURES, st.sampled_from([0.0, 0.5, 1.0, 1.5]))
+def test_a_gain_that_is_too_small_is_waited_through(
+    values: list[float], least: float
+) -> None:
+    count = waited(values, least)
+    kept = len(values) - count
+    before = values[: kept - 1] if kept else []
+    # The last better one is better than all before it by so much, none after it is.
+    if kept:
+        assert all(not values[kept - 1] >= value - least for value in before)
+    better = values[kept - 1] if kept else math.inf
+    assert not any(value < better - least for value in values[kept:])
+
+
+def test_small_gains_add_up() -> None:
+    assert waited([3.0, 2.75, 2.25, 2.0], 0.5) == 1
+    assert plateau_factor([3.0, 2.75, 2.25, 2.0], 0.5, 1, 0.5) == 0.25
+    assert plateau_factor([3.0, 2.75, 2.25, 2.0], 0.5, 2, 0.5) == 1.0
 
 
 def reduced(values: list[float], patience: int) -> list[int]:

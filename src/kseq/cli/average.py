@@ -52,18 +52,17 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
     if arguments.model is None:
-        raise UsageError("kseq average: of which training? Give -m FOLDER")
+        raise UsageError("of which training? Give -m FOLDER")
     if arguments.output is None:
-        raise UsageError("kseq average: where to? Give -o FOLDER")
+        raise UsageError("where to? Give -o FOLDER")
     if arguments.checkpoints:
         for name in ("number", "choose", "metric"):
             if arguments[name] is not None:
                 raise UsageError(
-                    f"kseq average: --{name} has no effect where -c names the "
-                    "checkpoints"
+                    f"--{name} has no effect where -c names the checkpoints"
                 )
     if arguments.metric is not None and arguments.choose == "last":
-        raise UsageError("kseq average: --metric needs --choose best")
+        raise UsageError("--metric needs --choose best")
     if arguments.number is not None and arguments.number < 1:
         raise UsageError(f"`number` must be at least 1. Received: {arguments.number}.")
     place = ModelFolder(arguments.model)

@@ -122,14 +122,12 @@ def add_arguments(parser: Parser) -> None:
 def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     if not argv:
-        raise UsageError(
-            f"kseq data: which? One of {', '.join([*_MADE, *_PUBLIC, 'prepare'])}"
-        )
+        raise UsageError(f"which? One of {', '.join([*_MADE, *_PUBLIC, 'prepare'])}")
     arguments = parser.parse_args(argv)
     task = str(arguments.task)
     options = arguments[task]
     if options.output is None:
-        raise UsageError(f"kseq data {task}: where to? Give -o FOLDER")
+        raise UsageError("where to? Give -o FOLDER")
     if task == "prepare":
         found = _prepare(options)
         lines = [f"{name.replace('_', ' ')}: {value}" for name, value in found.items()]

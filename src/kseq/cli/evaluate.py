@@ -134,39 +134,37 @@ def _check(arguments: Any, metrics: list[str]) -> None:
     if arguments.hypotheses is not None:
         own = [name for name in metrics if name not in TEXT_METRICS]
         if own:
-            raise UsageError(f"kseq evaluate: {own[0]} needs a model, not --hypotheses")
+            raise UsageError(f"{own[0]} needs a model, not --hypotheses")
         if arguments.model:
-            raise UsageError("kseq evaluate: give -m or --hypotheses, not both")
+            raise UsageError("give -m or --hypotheses, not both")
         defaults = {f.name: f.default for f in dataclasses.fields(DataSettings)}
         files = ("source", "target")
         for name in (*_OF_MODELS, *(name for name in _READ if name not in files)):
             if arguments[name] != defaults.get(name):
                 raise UsageError(
-                    f"kseq evaluate: --{name.replace('_', '-')} needs -m; with "
+                    f"--{name.replace('_', '-')} needs -m; with "
                     "--hypotheses give files of texts by -t and -s"
                 )
         if not arguments.target:
-            raise UsageError("kseq evaluate: which targets? Give -t FILE")
+            raise UsageError("which targets? Give -t FILE")
     elif not arguments.model:
-        raise UsageError("kseq evaluate: what? Give -m FOLDER or --hypotheses FILE")
+        raise UsageError("what? Give -m FOLDER or --hypotheses FILE")
     if len(arguments.model) > 1:
         if arguments.checkpoint is not None:
-            raise UsageError(
-                "kseq evaluate: -c needs one model; an ensemble takes the best of each"
-            )
+            raise UsageError("-c needs one model; an ensemble takes the best of each")
         alone = [n for n in metrics if n not in (*TEXT_METRICS, *_OF_ENSEMBLES)]
         if alone:
-            raise UsageError(f"kseq evaluate: {alone[0]} is for one model alone")
+            raise UsageError(f"{alone[0]} is for one model alone")
     elif arguments.averaging is not None:
-        raise UsageError("kseq evaluate: --averaging needs several models")
+        raise UsageError("--averaging needs several models")
     if arguments.split is not None and arguments.corpus is None:
-        raise UsageError("kseq evaluate: --split needs --corpus")
+        raise UsageError("--split needs --corpus")
     if arguments.beam is not None and not text and arguments.outputs is None:
-        raise UsageError("kseq evaluate: --beam needs a metric of outputs or --outputs")
+        raise UsageError("--beam needs a metric of outputs or --outputs")
     if arguments.lower_case and not text:
-        raise UsageError("kseq evaluate: --lower-case needs a metric of outputs")
+        raise UsageError("--lower-case needs a metric of outputs")
     if arguments.tokenize is not None and "bleu" not in metrics:
-        raise UsageError("kseq evaluate: --tokenize is for the metric bleu")
+        raise UsageError("--tokenize is for the metric bleu")
     for name in ("beam", "batch_size"):
         if arguments[name] is not None and arguments[name] < 1:
             raise UsageError(

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from kseq.checks import nearest_name
 from kseq.cli.parsing import Parser, UsageError, say
 
 COMMANDS = {
@@ -36,10 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    known = arguments and arguments[0] in COMMANDS
+    prog = f"kseq {arguments[0]}" if known else "kseq"
     try:
         return _run(arguments)
     except UsageError as error:
-        return _failed(f"{error} (see --help)", USAGE, debug)
+        return _failed(prog, f"{error} (see {prog} --help)", USAGE, debug)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
@@ -49,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         number = getattr(error, "signal", None)
         message = str(error) or type(error).__name__
-        return _failed(message, FAILURE if number is None else 128 + number, debug)
+        status = FAILURE if number is None else 128 + number
+        return _failed(prog, message, status, debug)
 
 
 def _run(arguments: list[str]) -> int:
@@ -63,12 +67,9 @@ def _run(arguments: list[str]) -> int:
         return 0
     name = arguments[0]
     if name not in COMMANDS:
-        import difflib
-
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        hint = nearest_name(name, COMMANDS)
         raise UsageError(
-            f"kseq: there is no command {name!r}.{hint} The commands are: "
+            f"there is no command {name!r}.{hint} The commands are: "
             f"{', '.join(COMMANDS)}"
         )
     module = importlib.import_module(f"kseq.cli.{name}")
@@ -95,8 +96,8 @@ def _help() -> str:
     )
 
 
-def _failed(message: str, status: int, debug: bool) -> int:
+def _failed(prog: str, message: str, status: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    say(f"kseq: error: {' '.join(message.split())}")
+    say(f"{prog}: error: {' '.join(message.split())}")
     return status

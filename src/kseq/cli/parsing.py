@@ -40,7 +40,7 @@ class Parser(jsonargparse.ArgumentParser):
 
     def error(self, message: Any, ex: Exception | None = None) -> NoReturn:
         del ex
-        raise UsageError(f"{self.prog}: {' '.join(str(message).split())}")
+        raise UsageError(" ".join(str(message).split()))
 
 
 def add_settings(

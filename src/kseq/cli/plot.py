@@ -62,7 +62,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
     if arguments.output is None:
-        raise UsageError("kseq plot: where to? Give -o FILE.png")
+        raise UsageError("where to? Give -o FILE.png")
     output = pathlib.Path(arguments.output)
     if output.suffix not in _FORMATS:
         raise UsageError(
@@ -71,11 +71,11 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     output.parent.mkdir(parents=True, exist_ok=True)
     if arguments.attention is None:
         if arguments.checkpoint is not None:
-            raise UsageError("kseq plot: -c needs --attention")
+            raise UsageError("-c needs --attention")
         _draw_curves(arguments, output)
     else:
         if arguments.metrics:
-            raise UsageError("kseq plot: --metrics has no effect with --attention")
+            raise UsageError("--metrics has no effect with --attention")
         _draw_attention(arguments, output)
     say(f"The picture is in {output}")
     return 0
@@ -112,11 +112,10 @@ def _draw_curves(arguments: Any, output: pathlib.Path) -> None:
 def _draw_attention(arguments: Any, output: pathlib.Path) -> None:
     if len(arguments.folders) > 1:
         raise UsageError(
-            "kseq plot: --attention is for one model. Received: "
-            f"{', '.join(arguments.folders)}."
+            f"--attention is for one model. Received: {', '.join(arguments.folders)}."
         )
     if not arguments.attention.strip():
-        raise UsageError("kseq plot: --attention must be a text that is not empty")
+        raise UsageError("--attention must be a text that is not empty")
     ModelFolder(arguments.folders[0]).find_checkpoint(arguments.checkpoint)
 
     from kseq.plotting import attention_map

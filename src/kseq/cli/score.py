@@ -38,20 +38,18 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
     if not arguments.model:
-        raise UsageError("kseq score: by which model? Give -m FOLDER")
+        raise UsageError("by which model? Give -m FOLDER")
     for side in ("source", "target"):
         if arguments[side] is None:
-            raise UsageError(f"kseq score: which {side}s? Give -{side[0]} FILE")
+            raise UsageError(f"which {side}s? Give -{side[0]} FILE")
     if arguments.averaging and len(arguments.model) == 1:
-        raise UsageError("kseq score: --averaging needs several models")
+        raise UsageError("--averaging needs several models")
     if arguments.batch_size < 1:
         raise UsageError(
             f"`batch_size` must be at least 1. Received: {arguments.batch_size}."
         )
     if arguments.checkpoint is not None and len(arguments.model) > 1:
-        raise UsageError(
-            "kseq score: -c needs one model; an ensemble takes the best of each"
-        )
+        raise UsageError("-c needs one model; an ensemble takes the best of each")
     check_models(arguments.model, arguments.checkpoint)
     sources, targets = read_sides(arguments.source, arguments.target)
     if not sources:

@@ -59,7 +59,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
     if arguments.output is None:
-        raise UsageError("kseq train: where to? Give -o FOLDER")
+        raise UsageError("where to? Give -o FOLDER")
     if arguments.preset is not None:
         if arguments.preset not in PRESETS:
             raise UsageError(
@@ -70,7 +70,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
         parser.set_defaults({k: v for k, v in chosen if k not in _FROM_DATA})
     place = ModelFolder(arguments.output)
     if arguments.resume and arguments.overwrite:
-        raise UsageError("kseq train: --resume and --overwrite exclude each other")
+        raise UsageError("--resume and --overwrite exclude each other")
     if arguments.resume and place.is_run():
         if place.has_state():
             place.read_config()  # raises where the folder is of a newer kseq

@@ -91,7 +91,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
     if not arguments.model:
-        raise UsageError("kseq translate: with which model? Give -m FOLDER")
+        raise UsageError("with which model? Give -m FOLDER")
     _check(arguments)
     # Read while TensorFlow is loaded; an error in the input is told all the same.
     lines = _Lines(arguments.input)

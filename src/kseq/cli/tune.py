@@ -87,7 +87,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
     if arguments.output is None:
-        raise UsageError("kseq tune: where to? Give -o FOLDER")
+        raise UsageError("where to? Give -o FOLDER")
     data = data_settings("kseq tune", arguments)
     with usage():
         data.validation_kind  # noqa: B018 - raises where they lack

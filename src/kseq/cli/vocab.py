@@ -55,9 +55,9 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
     if not arguments.input:
-        raise UsageError("kseq vocab: of which texts? Give -i FILE")
+        raise UsageError("of which texts? Give -i FILE")
     if arguments.output is None:
-        raise UsageError("kseq vocab: where to? Give -o FILE")
+        raise UsageError("where to? Give -o FILE")
     output = pathlib.Path(arguments.output)
     check_new([output], arguments.overwrite)
 

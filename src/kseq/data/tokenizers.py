@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any, ClassVar, TypeVar
 
-from kseq.checks import check_boolean, check_integer, check_number
+from kseq.checks import check_boolean, check_integer, check_number, stream_texts
 
 Assets = Mapping[str, bytes]
 # A text that holds half of a surrogate pair is no Unicode text, and C++ refuses it.
@@ -823,43 +823,6 @@ def asset_names(identifier: str | Mapping[str, Any]) -> tuple[str, ...]:
     """
     cls = _TOKENIZERS.get(_as_config(identifier)["name"])
     return () if cls is None else cls.asset_names
-
-
-def stream_texts(name: str, value: Any) -> Iterator[str]:
-    """Checks an iterable of strings as it is read, without holding them.
-
-    Args:
-        name: str, the argument's name in the caller's signature.
-        value: an iterable of strings. One string alone is refused.
-
-    Returns:
-        An iterator over the strings, which raises TypeError at anything else.
-
-    Raises:
-        TypeError: if `value` is a single string or is not iterable.
-    """
-    if isinstance(value, str):
-        raise TypeError(
-            f"`{name}` must be a list of strings. Received the single string "
-            f"{value!r}; put it in a list: [{value!r}]."
-        )
-    if not isinstance(value, Iterable):
-        raise TypeError(
-            f"`{name}` must be a list of strings. Received: {value!r} of type "
-            f"{type(value).__name__}."
-        )
-
-    def texts() -> Iterator[str]:
-        for index, item in enumerate(value):
-            if not isinstance(item, str):
-                raise TypeError(
-                    f"`{name}` must hold strings alone. Received: {item!r} of type "
-                    f"{type(item).__name__} at index {index}; convert or drop it first."
-                )
-            # numpy's own string type would leak into vocabularies and JSON.
-            yield str(item)
-
-    return texts()
 
 
 def _as_config(identifier: Any) -> dict[str, Any]:

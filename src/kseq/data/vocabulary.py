@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from kseq.checks import check_boolean, check_integer, check_texts
+from kseq.checks import check_boolean, check_integer, check_texts, stream_texts
 from kseq.data import tokenizers
 from kseq.data.corpora.corpus import Reading
 from kseq.data.corpora.lines import Path, check_files, decoded, read_lines
@@ -22,7 +22,6 @@ from kseq.data.tokenizers import (
     Identifier,
     Tokenizer,
     UntrainedTokenizer,
-    stream_texts,
 )
 from kseq.files import whole_file
 

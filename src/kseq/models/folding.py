@@ -125,8 +125,9 @@ class FoldedDecoder:
         sources = {"memory": memory, "memory_mask": tf.ones([1, 1], tf.bool)}
         if self.keys_are_folded or keys is not None:
             sources["keys"] = folded if self.keys_are_folded else keys
-        states = [
-            tf.zeros([1, 1, size or 1], self.dtype if size else "float32")
+        wide = None if self.attention is None else self.attention.weights_dtype
+        states = [  # one without a size is the attention's, as long as the source
+            tf.zeros([1, 1, size or 1], self.dtype if size else wide)
             for size in self.core.state_sizes
         ]
         with tf.init_scope():

@@ -19,28 +19,55 @@ def best_of(values: Sequence[float]) -> int:
     return ranked.index(min(ranked)) if ranked else -1
 
 
-def plateau_factor(values: Sequence[float], factor: float, patience: int) -> float:
+def waited(values: Sequence[float], min_improvement: float = 0.0) -> int:
+    """Returns how many checkpoints have passed since one was better.
+
+    Args:
+        values: A figure for each checkpoint, the lower the better.
+        min_improvement: By how much a figure must be below that of the last better
+            checkpoint. Smaller gains add up until they are as much together.
+
+    Example:
+        >>> from kseq.training.decisions import waited
+        >>> waited([3.0, 1.0, 0.75, 0.5]), waited([3.0, 1.0, 0.75, 0.5], 0.3)
+        (0, 0)
+        >>> waited([3.0, 1.0, 0.75], 0.3), waited([])
+        (1, 0)
+    """
+    best, count = float("inf"), 0
+    for value in values:
+        if value < best - min_improvement:
+            best, count = value, 0
+        else:
+            count += 1
+    return count
+
+
+def plateau_factor(
+    values: Sequence[float],
+    factor: float,
+    patience: int,
+    min_improvement: float = 0.0,
+) -> float:
     """Returns what a learning rate has fallen to, in parts of the first.
 
     It is multiplied by `factor` whenever so many checkpoints have passed without a
-    better one, since the best or since it fell last.
+    better one, since the last better one or since it fell last.
 
     Args:
         values: A figure for each checkpoint, the lower the better.
         factor: In [0, 1].
         patience: Number of checkpoints, 1 or more.
+        min_improvement: What makes a checkpoint a better one, as in `waited`.
 
     Example:
         >>> from kseq.training.decisions import plateau_factor
         >>> plateau_factor([3.0, 2.0, 2.5, 2.1], factor=0.5, patience=2)
         0.5
     """
-    best, waited, fallen = float("inf"), 0, 1.0
-    for value in values:
-        if value < best:
-            best, waited = value, 0
-            continue
-        waited += 1
-        if waited == patience:
-            fallen, waited = fallen * factor, 0
+    fallen = 1.0
+    for end in range(1, len(values) + 1):
+        count = waited(values[:end], min_improvement)
+        if count and count % patience == 0:
+            fallen *= factor
     return fallen

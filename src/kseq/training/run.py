@@ -33,7 +33,7 @@ from kseq.models import Seq2Seq
 from kseq.record import check_record, write_record
 from kseq.schedules import teacher_forcing
 from kseq.settings import TrainingSettings, higher_is_better
-from kseq.training.decisions import best_of, plateau_factor
+from kseq.training.decisions import best_of, plateau_factor, waited
 from kseq.training.initial import freeze, load_embeddings, load_parameters
 from kseq.training.optimizers import make_optimizer
 from kseq.training.rates import find_plateau, make_schedule
@@ -475,16 +475,15 @@ class _Run(keras.callbacks.Callback):
             return f"{epoch:g} epochs"
         if settings.max_seconds is not None and self._seconds() >= settings.max_seconds:
             return f"{self._seconds():.0f} seconds"
-        waited = len(self.state.rows) - 1 - best_of(self._values())
+        count = waited(self._values(), settings.min_improvement)
         limit = settings.max_checkpoints_not_improved
         if (
             limit
-            and self.state.rows
-            and waited >= limit
+            and count >= limit
             and self.updates >= settings.min_updates
             and epoch >= settings.min_epochs
         ):
-            return f"{waited} checkpoints without a better {settings.optimized_metric}"
+            return f"{count} checkpoints without a better {settings.optimized_metric}"
         return ""
 
     # What Keras calls.
@@ -701,6 +700,7 @@ class _Run(keras.callbacks.Callback):
                 self._values(),
                 PLATEAU_FACTOR if factor is None else factor,
                 PLATEAU_PATIENCE if patience is None else patience,
+                settings.min_improvement,
             )
 
     # The state.

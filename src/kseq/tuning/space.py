@@ -1,7 +1,6 @@
 """What a sweep tries: ranges and choices for the settings of models and training."""
 
 import dataclasses
-import difflib
 import functools
 import json
 import numbers
@@ -13,6 +12,7 @@ import keras
 from keras_tuner.src.engine import conditions
 
 from kseq import config as architecture
+from kseq.checks import nearest_name
 from kseq.losses import MaskedCrossentropy
 from kseq.schedules import COINS, check_ratio
 
@@ -317,8 +317,7 @@ def parse_space(
         if name in FROM_DATA:
             raise ValueError(f"`{name}` must be left out: the data give it.")
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f" Did you mean `{near[0]}`?" if near else ""
+            hint = nearest_name(name, known)
             raise ValueError(
                 f"Unknown setting `{name}`.{hint} Settings are the fields of "
                 f"Seq2SeqConfig, and {', '.join(training_names())}."
@@ -376,8 +375,7 @@ def _sorted_by_parents(tuned: dict[str, Entry]) -> dict[str, Entry]:
     for name, entry in tuned.items():
         for parent, wanted in (entry.when or {}).items():
             if parent not in tuned:
-                near = difflib.get_close_matches(str(parent), tuned, n=1)
-                hint = f" Did you mean `{near[0]}`?" if near else ""
+                hint = nearest_name(parent, tuned)
                 raise ValueError(
                     f"`when` of `{name}` must name settings in the space. "
                     f"Received: {parent!r}.{hint}"
