@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kseq.cli.data import _MADE
-from kseq.data import AdditionTask, CopyTask, tasks
+from kseq.data import AdditionTask, CopyTask, Vocabulary, read_recordio, tasks
 
 from .conftest import Kseq, assert_one_line
 
@@ -202,3 +202,57 @@ def test_preparing_never_replaces_a_training_or_foreign_files(
         assert_one_line(kseq(*prepare), 1, "--overwrite")
         assert_one_line(kseq(*prepare, "--overwrite"), 1, word)
         assert sorted(folder.iterdir()) == before
+
+
+def parallel(folder: Path) -> list[Any]:
+    flags: list[Any] = []
+    for flag, text in (
+        ("-s", "b b a\nc\n\n"),
+        ("-t", "y x\nz z\nx\n"),
+        ("-vs", "a d\n"),
+        ("-vt", "x\n"),
+    ):
+        path = folder / f"text{flag}"
+        path.write_text(text)
+        flags += [flag, path]
+    return flags
+
+
+def test_recordio_writes_the_four_files_of_a_training_job(
+    kseq: Kseq, tmp_path: Path
+) -> None:
+    result = kseq("data", "recordio", *parallel(tmp_path), "-o", tmp_path / "job")
+    assert result.status == 0
+    assert "train.rec: 2 pairs" in result.out
+    assert "1 with an empty source" in result.err
+    # By falling frequency, ties in reverse alphabetical order.
+    vocabs = [
+        Vocabulary.load(tmp_path / f"job/vocab.{side}.json") for side in ("src", "trg")
+    ]
+    assert [vocab.tokens[4:] for vocab in vocabs] == [("b", "c", "a"), ("z", "x", "y")]
+    read = [
+        list(read_recordio(tmp_path / f"job/{name}.rec", *vocabs))
+        for name in ("train", "val")
+    ]
+    assert read == [[("b b a", "y x"), ("c", "z z")], [("a <unk>", "x")]]
+
+
+def test_recordio_takes_limits_one_vocabulary_or_given_ones(
+    kseq: Kseq, tmp_path: Path
+) -> None:
+    flags = ["data", "recordio", *parallel(tmp_path), "-o", tmp_path / "job"]
+    assert kseq(*flags, "--shared-vocab", "--max-vocab-size", 3).status == 0
+    shared = (tmp_path / "job/vocab.src.json").read_bytes()
+    assert shared == (tmp_path / "job/vocab.trg.json").read_bytes()
+    assert list(json.loads(shared))[4:] == ["z", "x", "b"]
+    assert_one_line(kseq(*flags), 1, "job/train.rec", "exist")
+    assert kseq(*flags, "--overwrite", "--min-frequency", 2).status == 0
+    assert list(json.loads((tmp_path / "job/vocab.src.json").read_bytes()))[4:] == ["b"]
+    vocab = tmp_path / "own.json"
+    Vocabulary(["a"]).save(vocab)
+    assert kseq(*flags, "--overwrite", "--source-vocab", vocab).status == 0
+    assert Vocabulary.load(tmp_path / "job/vocab.src.json").tokens[4:] == ("a",)
+    both = kseq(*flags, "--overwrite", "--source-vocab", vocab, "--shared-vocab")
+    assert_one_line(both, 2, "--shared-vocab")
+    assert_one_line(kseq(*flags, "--max-vocab-size", 0, "--overwrite"), 2, "max_size")
+    assert_one_line(kseq(*flags[:4], "-o", tmp_path), 2, "Give --target FILE")

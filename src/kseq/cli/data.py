@@ -76,6 +76,7 @@ _PUBLIC = {
     "cmudict": "words and their pronunciations, from CMUDict",
     "multi30k": "descriptions of pictures, German and English, from Multi30k",
 }
+_RECORDIO = "the files of Amazon SageMaker's seq2seq, from parallel text"
 _PREPARE = "vocabularies and shards of a corpus larger than memory"
 # Of `DataSettings`, what says nothing about data to prepare.
 _NOT_PREPARED = (
@@ -112,6 +113,7 @@ def add_arguments(parser: Parser) -> None:
         if name == "multi30k":
             own.add_argument("--source-language", default="de", help="de (default), en")
             own.add_argument("--target-language", default="en", help="en (default), de")
+    _add_recordio(_add(parser, subcommands, "recordio", _RECORDIO))
     own = _add(parser, subcommands, "prepare", _PREPARE)
     own.usage = "kseq data prepare -s FILE -t FILE -o FOLDER [OPTIONS]"
     _add_integer(own, "shard_size", 100_000, "pairs a shard, which must fit in memory")
@@ -122,7 +124,8 @@ def add_arguments(parser: Parser) -> None:
 def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     if not argv:
-        raise UsageError(f"which? One of {', '.join([*_MADE, *_PUBLIC, 'prepare'])}")
+        names = [*_MADE, *_PUBLIC, "recordio", "prepare"]
+        raise UsageError(f"which? One of {', '.join(names)}")
     arguments = parser.parse_args(argv)
     task = str(arguments.task)
     options = arguments[task]
@@ -131,6 +134,9 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     if task == "prepare":
         found = _prepare(options)
         lines = [f"{name.replace('_', ' ')}: {value}" for name, value in found.items()]
+    elif task == "recordio":
+        found = _recordio(options)
+        lines = [f"{path}: {count:,} {what}" for path, (count, what) in found.items()]
     else:
         found = {"parts": _write(task, options)}
         lines = [
@@ -155,6 +161,26 @@ def _add(parser: Parser, subcommands: Any, name: str, text: str) -> Parser:
     subcommands.add_subcommand(name, own, help=text)
     own.prog = f"{parser.prog} {name}"
     return own
+
+
+def _add_recordio(parser: Parser) -> None:
+    parser.usage = (
+        "kseq data recordio -s FILE -t FILE -vs FILE -vt FILE -o FOLDER [OPTIONS]"
+    )
+    for flags, text in (
+        (("-s", "--source"), "file of the training sources, a text a line"),
+        (("-t", "--target"), "file of their targets"),
+        (("-vs", "--validation-source"), "file of the validation sources"),
+        (("-vt", "--validation-target"), "file of their targets"),
+        (("--source-vocab",), "vocabulary to use; default: built from the sources"),
+        (("--target-vocab",), "vocabulary to use; default: built from the targets"),
+    ):
+        parser.add_argument(*flags, type=str | None, help=text)
+    parser.add_argument(
+        "--shared-vocab", action="store_true", help="one vocabulary for both sides"
+    )
+    _add_integer(parser, "max_vocab_size", 50_000, "most words of a vocabulary")
+    _add_integer(parser, "min_frequency", 1, "occurrences that a word needs")
 
 
 def _add_integer(parser: Parser, name: str, default: int, text: str) -> None:
@@ -256,6 +282,55 @@ def _public(task: str, options: Any) -> dict[str, Pairs]:
             name: multi30k(split, **languages, folder=options.data)
             for name, split in splits.items()
         }
+
+
+def _recordio(options: Any) -> dict[str, tuple[int, str]]:
+    """Writes the four files of a training job; returns what is in them."""
+    for name in ("source", "target", "validation_source", "validation_target"):
+        if options[name] is None:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"of which texts? Give {flag} FILE")
+    given = [options.source_vocab, options.target_vocab]
+    if options.shared_vocab and any(given):
+        raise UsageError("--shared-vocab builds its own, and takes no vocabulary")
+
+    from kseq.data import Vocabulary, read_parallel, write_recordio
+
+    folder = pathlib.Path(options.output)
+    records = {
+        folder / "train.rec": (options.source, options.target),
+        folder / "val.rec": (options.validation_source, options.validation_target),
+    }
+    files = [folder / "vocab.src.json", folder / "vocab.trg.json"]
+    check_new([*records, *files], options.overwrite)
+    limits = {
+        "min_frequency": options.min_frequency,
+        "max_size": options.max_vocab_size,
+        "ties": "descending",
+    }
+    with usage():
+        sides = records[folder / "train.rec"]
+        if options.shared_vocab:
+            vocabs = [Vocabulary.from_files(sides, **limits)] * 2
+        else:
+            vocabs = [
+                Vocabulary.load(file)
+                if file
+                else Vocabulary.from_files(texts, **limits)
+                for file, texts in zip(given, sides, strict=True)
+            ]
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, tuple[int, str]] = {}
+    with contextlib.ExitStack() as stack:
+        for path, texts in records.items():
+            corpus = read_parallel(*texts)
+            temporary = stack.enter_context(whole_file(path))
+            found[str(path)] = write_recordio(corpus, temporary, *vocabs), "pairs"
+            say(f"{path.name}: {corpus.report()}")
+    for path, vocab in zip(files, vocabs, strict=True):
+        vocab.save(path)
+        found[str(path)] = len(vocab), "tokens"
+    return found
 
 
 def _prepare(options: Any) -> dict[str, Any]:

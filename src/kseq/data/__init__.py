@@ -19,7 +19,7 @@ from kseq.data.corpora import (
     read_parallel,
     read_table,
 )
-from kseq.data.formats import read_ctf, write_ctf
+from kseq.data.formats import read_ctf, read_recordio, write_ctf, write_recordio
 from kseq.data.pairs import Examples, from_pairs
 from kseq.data.shards import ShardedExamples, write_shards
 from kseq.data.streams import BatchStream, validation_dataset
@@ -62,8 +62,10 @@ __all__ = [
     "read_ctf",
     "read_lines",
     "read_parallel",
+    "read_recordio",
     "read_table",
     "validation_dataset",
     "write_ctf",
+    "write_recordio",
     "write_shards",
 ]

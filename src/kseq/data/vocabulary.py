@@ -124,6 +124,7 @@ class Vocabulary:
         min_frequency: int = 1,
         max_size: int | None = None,
         lower_case: bool = False,
+        ties: str = "ascending",
     ) -> Self:
         """Builds the vocabulary of some texts, by falling frequency.
 
@@ -141,6 +142,9 @@ class Vocabulary:
                 ones are not counted. Defaults to None, no limit.
             lower_case: bool, whether the tokenizer lower-cases. Defaults to False, as
                 `tokenizer` says.
+            ties: str, the alphabetical order of tokens of one frequency:
+                `"ascending"`, or `"descending"`, as Sockeye and SageMaker have it.
+                Defaults to `"ascending"`.
 
         Returns:
             A `Vocabulary`.
@@ -148,7 +152,7 @@ class Vocabulary:
         Raises:
             ImportError: if a library that the tokenizer needs is missing.
             TypeError: if `texts` is not a list of strings.
-            ValueError: if `tokenizer`, `min_frequency` or `max_size` is out of range,
+            ValueError: if `tokenizer`, `min_frequency`, `max_size` or `ties` is none,
                 if `lower_case` contradicts `tokenizer`, or if a tokenizer must be
                 trained and `texts` can be read only once.
 
@@ -156,11 +160,13 @@ class Vocabulary:
             >>> from kseq.data import Vocabulary
             >>> Vocabulary.build(["b a", "b c"]).tokens[4:]
             ('b', 'a', 'c')
+            >>> Vocabulary.build(["b a", "b c"], ties="descending").tokens[4:]
+            ('b', 'c', 'a')
             >>> Vocabulary.build(["ab ab abc"], tokenizer="bpe:6").encode(["abc ab"])
             array([[4, 5, 4, 3]], dtype=int32)
         """
         found = tokenizers.resolve(tokenizer, lower_case=lower_case)
-        limits = _check_limits(min_frequency, max_size)
+        limits = _check_limits(min_frequency, max_size, ties)
         stream = stream_texts("texts", texts)
         if isinstance(found, UntrainedTokenizer):
             if isinstance(texts, Iterator):
@@ -192,6 +198,7 @@ class Vocabulary:
         min_frequency: int = 1,
         max_size: int | None = None,
         lower_case: bool = False,
+        ties: str = "ascending",
     ) -> Self:
         r"""Builds the vocabulary of text files, a text a line.
 
@@ -206,6 +213,7 @@ class Vocabulary:
             min_frequency: int, as for `build`. Defaults to 1.
             max_size: int or None, as for `build`. Defaults to None.
             lower_case: bool, as for `build`. Defaults to False.
+            ties: str, as for `build`. Defaults to `"ascending"`.
 
         Returns:
             A `Vocabulary`.
@@ -225,7 +233,7 @@ class Vocabulary:
             ('ein', 'hund', 'mann')
         """
         found = tokenizers.resolve(tokenizer, lower_case=lower_case)
-        limits = _check_limits(min_frequency, max_size)
+        limits = _check_limits(min_frequency, max_size, ties)
         files = check_files("paths", paths)
         if isinstance(found, UntrainedTokenizer):
             found = found.train(line for file in files for line in read_lines(file))
@@ -658,11 +666,18 @@ def _asset_file(folder: pathlib.Path, side: str, name: str) -> pathlib.Path:
     return folder / f"tokenizer.{side}.{name}"
 
 
-def _check_limits(min_frequency: Any, max_size: Any) -> tuple[int, int | None]:
+def _check_limits(
+    min_frequency: Any, max_size: Any, ties: Any
+) -> tuple[int, int | None, bool]:
     """Returns the limits of a vocabulary that is built, checked."""
+    if ties not in ("ascending", "descending"):
+        raise ValueError(
+            f"`ties` must be 'ascending' or 'descending'. Received: {ties!r}."
+        )
     return (
         check_integer("min_frequency", min_frequency, 1),
         None if max_size is None else check_integer("max_size", max_size, 1),
+        ties == "descending",
     )
 
 
@@ -671,6 +686,7 @@ def _frequent_tokens(
     tokenizer: Tokenizer,
     min_frequency: int,
     max_size: int | None,
+    descending: bool,
 ) -> list[str]:
     """Returns the ordinary tokens of some texts, the most frequent first."""
     counts: Counter[str] = Counter()
@@ -680,7 +696,8 @@ def _frequent_tokens(
         # A word of a text that looks like a control token stays unknown.
         counts.pop(special, None)
     kept = [token for token, count in counts.items() if count >= min_frequency]
-    kept.sort(key=lambda token: (-counts[token], token))
+    kept.sort(reverse=descending)
+    kept.sort(key=lambda token: -counts[token])
     return kept[:max_size]
 
 

@@ -107,6 +107,14 @@ class Reading:
                 yield line
             self._bar.update(raw.tell() - shown)
 
+    def show(self, count: int) -> None:
+        """Moves the progress bar on, by bytes read elsewhere than in `lines`.
+
+        Args:
+            count: int, bytes read since the last call.
+        """
+        self._bar.update(count)
+
     def leave_out(self, reason: str) -> None:
         """Counts a pair that is not given.
 

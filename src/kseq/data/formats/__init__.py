@@ -1,5 +1,6 @@
 """Formats of other systems, read and written."""
 
 from kseq.data.formats.ctf import read_ctf, write_ctf
+from kseq.data.formats.recordio import read_recordio, write_recordio
 
-__all__ = ["read_ctf", "write_ctf"]
+__all__ = ["read_ctf", "read_recordio", "write_ctf", "write_recordio"]
