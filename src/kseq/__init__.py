@@ -54,6 +54,7 @@ _ROOMS = (
     "plotting",
     "presets",
     "schedules",
+    "serving",
     "settings",
     "training",
     "translator",

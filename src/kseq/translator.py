@@ -188,7 +188,42 @@ class Translator:
             ValueError: If an argument is out of range.
         """
         ids = self.source_vocab.encode(texts)
-        prefix = None if prefixes is None else self._prefix(prefixes, len(ids))
+        return self.n_best_of_ids(
+            ids,
+            search,
+            max_length=max_length,
+            batch_size=batch_size,
+            prefix=None if prefixes is None else self._prefix(prefixes, len(ids)),
+            attention=attention,
+        )
+
+    def n_best_of_ids(
+        self,
+        ids: np.ndarray,
+        search: Any = "greedy",
+        *,
+        max_length: Any = None,
+        batch_size: int = 256,
+        prefix: np.ndarray | None = None,
+        attention: bool = False,
+    ) -> list[list[Translation]]:
+        """Translates sources that are ids already, as `n_best` does texts.
+
+        Args:
+            ids: int32 (batch, time), rows as `Vocabulary.encode` returns them.
+            search: As for `n_best`.
+            max_length: Longest output in tokens.
+            batch_size: Number of rows decoded at once. Default 256.
+            prefix: int32 (batch, time), ids that the outputs begin with, without
+                `</s>`. Default: none.
+            attention: Give the attention weights too. Default False.
+
+        Returns:
+            For each row a list of `Translation`.
+
+        Raises:
+            ValueError: If an argument is out of range.
+        """
         if max_length is None:
             max_length = self.length_ratio
         # </s> alone is an empty source: what a model says to it is noise.

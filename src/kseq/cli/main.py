@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "measure a model on files of texts",
     "score": "tell how probable a model finds given outputs",
     "average": "average checkpoints of a training",
+    "serve": "serve a model over HTTP, with a page to try it on",
     "tune": "search for good settings",
     "vocab": "build a vocabulary from files of texts",
     "inspect": "show what is in a model's folder",

@@ -10,6 +10,7 @@ beside it, which `Vocabulary.load` reads.
 from __future__ import annotations
 
 import functools
+import itertools
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
@@ -160,7 +161,7 @@ def read_records(
     from google.protobuf.message import DecodeError
 
     offset = 0
-    for number in range(1 << 62):
+    for number in itertools.count():
         where = f"{name}, record {number} (byte {offset})"
         header = _read(stream, _HEADER.size)
         if not header:
@@ -184,13 +185,16 @@ def read_records(
         )
 
 
-def record_bytes(features: Mapping[str, Iterable[int]]) -> bytes:
+def record_bytes(features: Mapping[str, Iterable[int]], metadata: str = "") -> bytes:
     """Returns a record as it stands in a file.
 
     Args:
         features: int32 ids for each name.
+        metadata: A text about the record. Default: none.
     """
     record = _record_class()()
+    if metadata:
+        record.metadata = metadata
     for key, ids in features.items():
         record.features[key].int32_tensor.values.extend(map(int, ids))
     payload = record.SerializeToString(deterministic=True)
