@@ -308,6 +308,26 @@ def test_many_clients_have_each_their_own_answer(
         assert list(pool.map(ask, texts)) == expected
 
 
+def test_when_the_model_is_ready_all_of_it_is_traced() -> None:
+    translator = make(units=256)  # so wide that products of tokens are in tables
+    settings = ServingSettings(beam=3, max_batch=4)
+    with TestClient(build_app(Service(translator, settings))) as client:
+        functions = translator.model._generator._compiled
+        ready = set(functions)
+        # Each search with and without attention, of few tokens and of many.
+        assert len(ready) == 3 * 2 * 2
+        texts = ["a", "abcdefgabcdefg"]
+        for flag in ("true", "false"):
+            assert post(client, instances(*texts, attention_matrix=flag)).is_success
+        for search, n in (("greedy", 1), ("beam", 1), ("beam", 3)):
+            for text in texts:
+                asked = {"text": text, "search": search, "n": n}
+                assert client.post("/translate", json=asked).is_success
+        assert set(functions) == ready
+        counts = [each.experimental_get_tracing_count() for each in functions.values()]
+        assert counts == [1] * len(ready)
+
+
 def test_without_attention_or_beam_it_says_so() -> None:
     translator = make(attention=None)
     service = Service(translator, ServingSettings(beam=1))

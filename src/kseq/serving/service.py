@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kseq.checks import check_integer, check_number
+from kseq.data.vocabulary import END, UNK
 from kseq.decoding import BeamSearch
 from kseq.serving.batching import Batcher, QueueFullError, StoppedError
 from kseq.serving.messages import Answer, Instance, RequestError, source_ids
@@ -101,12 +102,25 @@ class Service:
 
     def __enter__(self) -> Service:
         """Makes the model ready, so that no client waits for its tracing."""
-        sample = np.array([[1, 3], [3, 0]], np.int32)  # <unk> </s>, and nothing
         for search in self._searches.values():
             for attention in {False, self.attends}:
-                self.translator.n_best_of_ids(sample, search, attention=attention)
+                for rows, length in self._samples():
+                    ids = np.full((rows, length + 1), UNK, np.int32)  # (rows, time)
+                    ids[:, -1] = END
+                    self.translator.n_best_of_ids(
+                        ids, search, max_length=1, batch_size=rows, attention=attention
+                    )
         self._batcher.__enter__()
         return self
+
+    def _samples(self) -> list[tuple[int, int]]:
+        """Returns rows and tokens of the least batch, and of one of many tokens.
+
+        A search over as many tokens as the vocabulary has, or more, is traced apart.
+        """
+        rows = self.settings.max_batch
+        length = -(-self.translator.model.config.target_vocab_size // rows)
+        return [(1, 1), (rows, min(length, self.settings.max_source_length))]
 
     def __exit__(self, *exception: object) -> None:
         """Answers what waits, and takes nothing more."""

@@ -30,7 +30,7 @@ function showMap(answer, output) {
   map.replaceChildren();
   find("cell").textContent = "";
   const columns = answer.source_tokens;
-  map.classList.toggle("short", columns.every((token) => token.length <= 2));
+  map.classList.toggle("short", columns.slice(0, -1).every((token) => token.length <= 2));
   const head = add(add(map, "thead"), "tr");
   add(head, "td");
   for (const token of columns) {
