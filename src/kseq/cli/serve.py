@@ -65,6 +65,8 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
         raise UsageError("-c needs one model; an ensemble takes the best of each")
     if arguments.averaging is not None and len(arguments.model) == 1:
         raise UsageError("--averaging needs several models")
+    if not 0 <= arguments.port <= 65_535:
+        raise UsageError(f"--port must be in 0..65535. Received: {arguments.port}")
     check_installed()
     # First, so that an address that is taken is told before a model is loaded. Nobody
     # can connect until the server listens, when the model is ready.
@@ -108,7 +110,7 @@ def _bound(host: str, port: int) -> socket.socket:
         # One that has just been left can be had at once.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise OSError(f"{host}, port {port} cannot be had: {error}") from error
     return bound
 
