@@ -59,7 +59,9 @@ class TrainingSettings:
             batch may have, padding counted. Default 64.
         batch_type: `"pairs"` (default) or `"tokens"`.
         buckets: Number of buckets by length, chosen from the data; 0 mixes all
-            lengths. Default 8.
+            lengths. Default 8, without `bucket_width`.
+        bucket_width: Width of buckets in their place, in tokens, as Sockeye has them
+            (see `kseq.data.even_buckets`). Default: as many as `buckets` says.
         optimizer: `"adam"` (default), `"adamw"`, `"nadam"`, `"sgd"`, `"rmsprop"`,
             `"adagrad"` or `"adadelta"`.
         learning_rate: Default 0.001.
@@ -161,7 +163,8 @@ class TrainingSettings:
 
     batch_size: int = 64
     batch_type: Literal["pairs", "tokens"] = "pairs"
-    buckets: int = 8
+    buckets: int | None = None
+    bucket_width: int | None = None
     optimizer: Literal[
         "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta"
     ] = "adam"
@@ -232,6 +235,13 @@ class TrainingSettings:
             _check_choice("metrics", name, METRICS)
         if not self.metrics:
             raise ValueError("`metrics` must name one metric at least. Received: none.")
+        if self.buckets is None and self.bucket_width is None:
+            object.__setattr__(self, "buckets", 8)
+        if self.buckets is not None and self.bucket_width is not None:
+            raise ValueError(
+                "`bucket_width` takes the place of `buckets`. Received both: "
+                f"{self.bucket_width} and {self.buckets}."
+            )
         if self.clip_norm is None:
             other = self.clip_value or self.clip_per_token or self.gradient == "sum"
             object.__setattr__(self, "clip_norm", 0.0 if other else 1.0)
@@ -537,6 +547,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(
         (
             "batch_size",
+            "bucket_width",
             "accumulation_steps",
             "validation_batch_size",
             "checkpoint_updates",

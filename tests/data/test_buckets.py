@@ -12,6 +12,7 @@ from kseq.data import (
     Vocabulary,
     choose_buckets,
     encode_pairs,
+    even_buckets,
     plan_batches,
 )
 from kseq.data.batching import epoch_order
@@ -166,6 +167,24 @@ def test_buckets_rise_and_hold_every_pair(pairs: list, count: int) -> None:
         assert list(side) == sorted(side)
     assert len(set(buckets)) == len(buckets)
     assert buckets == choose_buckets(source[::-1], target[::-1], count)
+
+
+@given(pairs=lengths, width=st.integers(1, 12))
+def test_even_buckets_rise_by_their_width_and_hold_every_pair(
+    pairs: list, width: int
+) -> None:
+    source, target = sides(pairs)
+    buckets = even_buckets(source, target, width)
+    assert buckets[-1] == (source.max(), target.max())
+    assert len(set(buckets)) == len(buckets)
+    bounds = np.array([(0, 0), *buckets])
+    steps = np.diff(bounds, axis=0)
+    assert steps.min() >= 0
+    assert steps.max() <= width
+    # The longer side, by the mean ratio, has the whole width wherever it goes on.
+    longer = 0 if np.mean(target / source) <= 1 else 1
+    inner = bounds[1:-1, longer] < bounds[-1, longer]
+    assert (steps[:-1, longer][inner] == width).all()
 
 
 def fixed_tokens(source: np.ndarray, target: np.ndarray, buckets: list) -> int:

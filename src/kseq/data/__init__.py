@@ -8,6 +8,7 @@ from kseq.data.buckets import (
     LengthCounts,
     choose_buckets,
     encode_pairs,
+    even_buckets,
     plan_batches,
 )
 from kseq.data.corpora import (
@@ -56,6 +57,7 @@ __all__ = [
     "choose_buckets",
     "cmudict",
     "encode_pairs",
+    "even_buckets",
     "from_pairs",
     "multi30k",
     "plan_batches",

@@ -447,6 +447,50 @@ def choose_buckets(
     return tuple(buckets)
 
 
+def even_buckets(
+    source_lengths: npt.ArrayLike, target_lengths: npt.ArrayLike, width: int
+) -> Buckets:
+    """Cuts buckets of an even width, as Sockeye does.
+
+    The longer side of a pair, on average, is cut in steps of `width`, the other in as
+    many parts: steps shorter by the mean ratio of the lengths.
+
+    Args:
+        source_lengths: integers of shape `(pairs,)`, tokens of each source, `</s>`
+            included.
+        target_lengths: integers of shape `(pairs,)`, of each target, likewise.
+        width: int, of a bucket, in tokens.
+
+    Returns:
+        A tuple of `(source, target)` boundaries, as `choose_buckets` returns them.
+
+    Raises:
+        TypeError: if `width` is not an integer.
+        ValueError: if the lengths are not of one shape or below 1, or `width` is.
+
+    Example:
+        >>> from kseq.data import even_buckets
+        >>> even_buckets([3, 3, 4, 9, 12], [6, 6, 8, 18, 21], width=10)
+        ((5, 10), (10, 20), (12, 21))
+
+    Reference:
+        [Sockeye](https://arxiv.org/abs/1712.05690), `--bucket-width`.
+    """
+    source, target = check_lengths(source_lengths, target_lengths)
+    width = check_integer("width", width, 1)
+    ratio = float(np.mean(target / source))
+    steps = (
+        max(1, round(width / max(ratio, 1.0))),
+        max(1, round(width * min(ratio, 1.0))),
+    )
+    longest = int(source.max()), int(target.max())
+    count = max(-(-most // step) for most, step in zip(longest, steps, strict=True))
+    return tuple(
+        (min(k * steps[0], longest[0]), min(k * steps[1], longest[1]))
+        for k in range(1, count + 1)
+    )
+
+
 def _candidates(lengths: Indices) -> Indices:
     """Returns the lengths that may be boundaries, the longest among them."""
     distinct = np.unique(lengths)

@@ -20,6 +20,7 @@ from kseq.data.buckets import (
     check_buckets,
     choose_buckets,
     cut,
+    even_buckets,
     plan_of,
     rows_per_batch,
 )
@@ -55,6 +56,8 @@ class BatchStream:
             or without buckets to the longest pair of all, rather than trimmed to its
             longest rows: for XLA, which compiles anew for each shape. Defaults to
             False.
+        bucket_width: int or None, the width of buckets that `even_buckets` cuts in
+            place of `buckets`. Defaults to None.
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -82,6 +85,7 @@ class BatchStream:
         seed: int = 0,
         shuffle: bool = True,
         fixed_lengths: bool = False,
+        bucket_width: int | None = None,
     ) -> None:
         self._parts = _parts(examples)
         self.examples = examples
@@ -89,10 +93,10 @@ class BatchStream:
         self.seed = check_integer("seed", seed, 0)
         self.shuffle = check_boolean("shuffle", shuffle)
         self.fixed_lengths = check_boolean("fixed_lengths", fixed_lengths)
-        self.buckets = _buckets(buckets, self._parts)
+        self.buckets = _buckets(buckets, bucket_width, self._parts)
         self._bounds = self.buckets
         if fixed_lengths and self.buckets is None:
-            self._bounds = _buckets(1, self._parts)
+            self._bounds = _buckets(1, None, self._parts)
         # How many batches of tokens there are depends on the order, without buckets.
         self._counts: Indices | None = None
         if self.buckets is not None or self.batch_type == "pairs":
@@ -341,7 +345,7 @@ def validation_dataset(
     """
     parts = _parts(examples)
     size = check_integer("batch_size", batch_size, 1)
-    bounds = _buckets(buckets, parts)
+    bounds = _buckets(buckets, None, parts)
     counts = [-(-len(parts.lengths(shard)[0]) // size) for shard in range(parts.shards)]
     ends = np.cumsum(counts)
 
@@ -414,8 +418,17 @@ def _parts(examples: Any) -> _Memory | ShardedExamples:
     )
 
 
-def _buckets(buckets: Any, parts: _Memory | ShardedExamples) -> Buckets | None:
+def _buckets(
+    buckets: Any, width: Any, parts: _Memory | ShardedExamples
+) -> Buckets | None:
     """Returns buckets as boundaries."""
+    if width is not None:
+        if buckets != "auto":
+            raise ValueError(
+                "`bucket_width` takes the place of `buckets`. Received both: "
+                f"{width!r} and {buckets!r}."
+            )
+        return even_buckets(parts.source_lengths, parts.target_lengths, width)
     if buckets is None:
         return None
     if isinstance(buckets, str):

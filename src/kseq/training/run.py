@@ -280,7 +280,10 @@ class _Run(keras.callbacks.Callback):
             examples,
             batch_size=settings.batch_size,
             batch_type=settings.batch_type,
-            buckets=settings.buckets or None,
+            buckets=(
+                settings.buckets or None if settings.bucket_width is None else "auto"
+            ),
+            bucket_width=settings.bucket_width,
             seed=settings.seed,
         )
         self.length_ratio = _length_ratio(examples, settings.length_deviations)

@@ -114,7 +114,7 @@ def test_training_leaves_out_the_words_of_the_development_set(folder: Path) -> N
 
 def test_training_can_keep_the_words_of_the_development_set(folder: Path) -> None:
     (folder / "cmudict-0.7b.train-dev-1-21").unlink()  # then it is not needed
-    corpus = cmudict("train", folder=folder, leave_out_dev_words=False)
+    corpus = cmudict("train", folder=folder, by_word=False)
     assert corpus.references() == {
         "'CAUSE": ["K AH Z"],
         "READ": ["R EH D", "R IY D"],
@@ -122,8 +122,22 @@ def test_training_can_keep_the_words_of_the_development_set(folder: Path) -> Non
     }
 
 
+def test_the_development_set_has_what_training_leaves_out(folder: Path) -> None:
+    corpus = cmudict("dev", folder=folder)
+    pronunciations = ["SH EH1 R D", "SH EH R D", "SH AA R D"]
+    assert list(corpus) == [("SHARED", each) for each in pronunciations]
+    assert corpus.references() == {"SHARED": pronunciations}
+    assert corpus.counts == CorpusCounts(pairs=3)
+    alone = list(cmudict("dev", folder=folder, by_word=False))
+    train = list(cmudict("train", folder=folder))
+    whole = list(cmudict("train", folder=folder, by_word=False))
+    assert len(list(corpus)) + len(train) == len(alone) + len(whole)
+
+
 def test_stress_stays_as_it_is_in_the_file(folder: Path) -> None:
-    assert list(cmudict("dev", folder=folder)) == [("SHARED", "SH EH1 R D")]
+    (folder / "cmudict-0.7b.train-dev-20-21").unlink()  # then it is not needed
+    found = list(cmudict("dev", folder=folder, by_word=False))
+    assert found == [("SHARED", "SH EH1 R D")]
 
 
 @pytest.mark.parametrize("line", ["WORD", "", "  "])
@@ -132,7 +146,7 @@ def test_a_word_without_phonemes_is_named_by_file_and_line(
 ) -> None:
     path = folder / "cmudict-0.7b.train-dev-1-21"
     path.write_text(f"A  AH\n{line}\n")
-    corpus = cmudict("dev", folder=folder, verify=False)
+    corpus = cmudict("dev", folder=folder, verify=False, by_word=False)
     with pytest.raises(ValueError, match="1-21, line 2: must be a word and its phon"):
         list(corpus)
 
@@ -189,7 +203,9 @@ def test_a_missing_file_is_named_with_its_address(folder: Path) -> None:
         (lambda: multi30k("val", source="fr"), "'de', 'en'. Received: 'fr'"),
         (lambda: multi30k("val", source="en"), "two languages. Received: 'en' for"),
         (
-            lambda: cmudict("dev", folder=".", base_url="http://127.0.0.1"),
+            lambda: cmudict(
+                "dev", folder=".", base_url="http://127.0.0.1", by_word=False
+            ),
             "must not both be given",
         ),
     ],
@@ -243,25 +259,27 @@ def test_a_wrong_file_is_not_kept(server: Server, cache: Path) -> None:
     server.files[name] = b"OTHER  AH\n"
     found = hashlib.sha256(server.files[name]).hexdigest()
     with pytest.raises(ValueError, match=f"{server.url}/{name} is not.*{found}"):
-        cmudict("dev", base_url=server.url)
+        cmudict("dev", base_url=server.url, by_word=False)
     assert files_in(cache) == []
 
 
 def test_a_cached_file_that_was_changed_is_downloaded_anew(
     server: Server, cache: Path
 ) -> None:
-    whole = list(cmudict("dev", base_url=server.url))
+    whole = list(cmudict("dev", base_url=server.url, by_word=False))
     (path,) = (path for path in cache.rglob("*") if path.is_file())
     path.write_bytes(DEV[:-5])
-    assert list(cmudict("dev", base_url=server.url)) == whole
+    assert list(cmudict("dev", base_url=server.url, by_word=False)) == whole
     assert len(server.asked) == 2
 
 
 def test_files_of_two_places_are_not_mixed_up(server: Server, cache: Path) -> None:
     name = "cmudict-0.7b.train-dev-1-21"
-    list(cmudict("dev", base_url=server.url))
+    list(cmudict("dev", base_url=server.url, by_word=False))
     server.files[name] = b"OTHER  AH\n"
-    other: Corpus = cmudict("dev", base_url=f"{server.url}/other", verify=False)
+    other: Corpus = cmudict(
+        "dev", base_url=f"{server.url}/other", verify=False, by_word=False
+    )
     assert list(other) == [("OTHER", "AH")]
 
 
@@ -272,4 +290,4 @@ def test_an_absent_file_or_server_is_an_error_in_one_sentence(server: Server) ->
     server.http.shutdown()
     server.http.server_close()
     with pytest.raises(OSError, match=r"could not be downloaded \(.*refused.*folder"):
-        cmudict("dev", base_url=server.url)
+        cmudict("dev", base_url=server.url, by_word=False)

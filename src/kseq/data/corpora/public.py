@@ -56,7 +56,7 @@ def cmudict(
     *,
     folder: str | os.PathLike[str] | None = None,
     base_url: str | None = None,
-    leave_out_dev_words: bool = True,
+    by_word: bool = True,
     verify: bool = True,
 ) -> Corpus:
     r"""Reads words and their pronunciations from CMUDict 0.7b, without stress.
@@ -66,19 +66,21 @@ def cmudict(
     stands in several pairs: `Corpus.references` collects them, and by the field's rule
     an output is right when it equals any of them.
 
-    The files are those of CNTK's grapheme-to-phoneme example. Its training file holds
-    some of the words of its development file, with other pronunciations.
+    The files are those of CNTK's grapheme-to-phoneme example. They share out the
+    pronunciations, not the words: the training file holds further pronunciations of 721
+    of the words of the development file, which has one of each.
 
     Args:
-        split: str, `"train"` (108,952 pronunciations), `"dev"` (5,447 words) or
-            `"test"` (12,855 pronunciations of 11,994 words).
+        split: str, `"train"` (108,132 pronunciations), `"dev"` (6,267 of 5,447 words)
+            or `"test"` (12,855 of 11,994 words).
         folder: path or None, a folder that holds the files, or holds a folder `cmudict`
             that does. Defaults to None: the files are downloaded once and cached.
         base_url: str or None, where to download from in place of CNTK's repository.
             Defaults to None.
-        leave_out_dev_words: bool, whether the split `"train"` leaves out, and counts as
-            excluded, the pronunciations of words that the split `"dev"` holds. Defaults
-            to True.
+        by_word: bool, whether all pronunciations of a word of the development file are
+            in the split `"dev"`: `"train"` leaves them out, and counts them as
+            excluded; in `"dev"` they follow its own. False takes the files as they are,
+            108,952 and 5,447 pronunciations. Defaults to True.
         verify: bool, whether the files' SHA-256 must be that of the public files.
             Defaults to True.
 
@@ -94,7 +96,7 @@ def cmudict(
         >>> from kseq.data import cmudict
         >>> name = "cmudict-0.7b.train-dev-1-21"
         >>> _ = Path(name).write_text("ABADIE  AH B AE D IY\n")
-        >>> list(cmudict("dev", folder=".", verify=False))
+        >>> list(cmudict("dev", folder=".", by_word=False, verify=False))
         [('ABADIE', 'AH B AE D IY')]
 
     Reference:
@@ -102,11 +104,11 @@ def cmudict(
         University; a licence in the manner of BSD's lets you use and pass it on.
     """
     _check_choice("split", split, tuple(CMUDICT_FILES))
-    check_boolean("leave_out_dev_words", leave_out_dev_words)
+    check_boolean("by_word", by_word)
     check_boolean("verify", verify)
     splits = [split]
-    if split == "train" and leave_out_dev_words:
-        splits.append("dev")
+    if by_word and split != "test":
+        splits.append("dev" if split == "train" else "train")
     path, *others = (
         fetch(
             "cmudict",
@@ -120,14 +122,25 @@ def cmudict(
         for name in map(CMUDICT_FILES.__getitem__, splits)
     )
 
-    def read(reading: Reading) -> Iterator[tuple[str, str]]:
-        excluded = {word for other in others for word, _ in _entries(reading, other)}
+    def read_train(reading: Reading) -> Iterator[tuple[str, str]]:
+        dev = {word for other in others for word, _ in _entries(reading, other)}
         for word, phonemes in _entries(reading, path):
-            if word in excluded:
+            if word in dev:
                 reading.leave_out("excluded")
             else:
                 yield word, phonemes
 
+    def read_dev(reading: Reading) -> Iterator[tuple[str, str]]:
+        words = set()
+        for word, phonemes in _entries(reading, path):
+            words.add(word)
+            yield word, phonemes
+        for other in others:
+            yield from (
+                entry for entry in _entries(reading, other) if entry[0] in words
+            )
+
+    read = read_train if split == "train" else read_dev
     return Corpus(read, [path, *others], "of words in the development set")
 
 
