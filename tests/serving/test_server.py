@@ -39,6 +39,15 @@ class Server:
             time.sleep(0.1)
         raise AssertionError("it never answered")
 
+    def post(self, content: bytes, kind: str) -> bytes:
+        """Sends a request to `/invocations` and returns what comes back."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request("POST", "/invocations", content, {"Content-Type": kind})
+            response = connection.getresponse()
+            assert (response.status, response.getheader("Content-Type")) == (200, kind)
+            return response.read()
+
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         with contextlib.closing(connection):

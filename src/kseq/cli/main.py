@@ -18,6 +18,7 @@ COMMANDS = {
     "score": "tell how probable a model finds given outputs",
     "average": "average checkpoints of a training",
     "serve": "serve a model over HTTP, with a page to try it on",
+    "sagemaker": "train or serve as Amazon SageMaker asks of a container",
     "tune": "search for good settings",
     "vocab": "build a vocabulary from files of texts",
     "inspect": "show what is in a model's folder",

@@ -70,9 +70,9 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     check_installed()
     # First, so that an address that is taken is told before a model is loaded. Nobody
     # can connect until the server listens, when the model is ready.
-    with _bound(arguments.host, arguments.port) as bound:
+    with bind(arguments.host, arguments.port) as bound:
         app = _build(arguments)
-        return _serve(app, bound)
+        return listen(app, bound)
 
 
 def _build(arguments: Any) -> Any:
@@ -100,8 +100,16 @@ def _build(arguments: Any) -> Any:
     return build_app(Service(translator, settings))
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """Returns a socket with an address of its own."""
+def bind(host: str, port: int) -> socket.socket:
+    """Returns a socket with an address of its own.
+
+    Args:
+        host: Name or number of the address.
+        port: Port; 0 for any that is free.
+
+    Raises:
+        OSError: If the address cannot be had.
+    """
     try:
         (family, _, _, _, address), *_ = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -115,8 +123,16 @@ def _bound(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _serve(app: Any, bound: socket.socket) -> int:
-    """Serves until SIGINT or SIGTERM, and then what is at work."""
+def listen(app: Any, bound: socket.socket) -> int:
+    """Serves until SIGINT or SIGTERM, and then what is at work.
+
+    Args:
+        app: The application.
+        bound: A socket that `bind` has returned.
+
+    Returns:
+        The exit status.
+    """
     import uvicorn
 
     config = uvicorn.Config(

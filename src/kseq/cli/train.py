@@ -101,7 +101,13 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     ) as (place, resumed):
         read = read_data(data, place if resumed else None)
         result = train_in(
-            place, read.examples, read.validation, fields, settings, resumed, verbose
+            place,
+            read.examples,
+            read.validation,
+            fields,
+            settings,
+            resumed,
+            verbose=verbose,
         )
     say(f"{result.folder}: best checkpoint {result.best}, after {result.reason}")
     return 0

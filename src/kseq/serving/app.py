@@ -162,7 +162,7 @@ def build_app(service: Service) -> FastAPI:
                     attention=(
                         None
                         if output.attention is None
-                        else output.attention.round(6).tolist()
+                        else output.attention.astype(float).round(6).tolist()
                     ),
                 )
                 for output in found[: request.n]

@@ -270,7 +270,7 @@ def _matrix(output: Translation | None) -> list[list[float]]:
     if output is None or output.attention is None:
         return []
     weights = output.attention[: len(output.tokens), :-1]
-    rows: list[list[float]] = weights.round(6).tolist()
+    rows: list[list[float]] = weights.astype(float).round(6).tolist()
     return rows
 
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import keras
@@ -95,6 +95,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     record: Mapping[str, Any] | None = None,
+    on_checkpoint: Callable[[Mapping[str, Any]], None] | None = None,
     verbose: bool = True,
 ) -> TrainingResult:
     """Trains a model into a folder, from which `Translator.load` takes it.
@@ -120,6 +121,8 @@ def train(
             stopped before its first state has nothing to lose, and needs neither.)
         record: Further entries for the record of the run, `settings.yaml`, such as the
             names of the data files. Default: none.
+        on_checkpoint: Called after each checkpoint with its row of `metrics.csv`.
+            Default: none.
         verbose: Show a progress bar and the log on stderr. Default True.
 
     Returns:
@@ -155,7 +158,16 @@ def train(
     config = _config_of(model, examples)
     everything = {**(record or {}), **_without_sizes(config), **settings.to_dict()}
     with open_run(folder, everything, resume, overwrite, verbose) as (place, resumed):
-        return train_in(place, examples, validation, config, settings, resumed, verbose)
+        return train_in(
+            place,
+            examples,
+            validation,
+            config,
+            settings,
+            resumed,
+            on_checkpoint=on_checkpoint,
+            verbose=verbose,
+        )
 
 
 def set_up(settings: TrainingSettings) -> None:
@@ -237,6 +249,8 @@ def train_in(
     model: Seq2SeqConfig | Mapping[str, Any] | None,
     settings: TrainingSettings,
     resumed: bool,
+    *,
+    on_checkpoint: Callable[[Mapping[str, Any]], None] | None = None,
     verbose: bool = True,
 ) -> TrainingResult:
     """Trains in a folder that `open_run` has opened, after `set_up`.
@@ -248,13 +262,15 @@ def train_in(
         model: A `Seq2SeqConfig`, or some of its fields.
         settings: `TrainingSettings`.
         resumed: Whether to go on with the run that is there.
+        on_checkpoint: As for `train`.
         verbose: Show a progress bar.
 
     Returns:
         `TrainingResult`.
     """
     config = _config_of(model, examples)
-    return _Run(place, examples, validation, config, settings, verbose).go(resumed)
+    run = _Run(place, examples, validation, config, settings, on_checkpoint, verbose)
+    return run.go(resumed)
 
 
 class _Run(keras.callbacks.Callback):
@@ -267,9 +283,11 @@ class _Run(keras.callbacks.Callback):
         validation: tuple[Sequence[str], Sequence[str]],
         config: Seq2SeqConfig,
         settings: TrainingSettings,
+        on_checkpoint: Callable[[Mapping[str, Any]], None] | None,
         verbose: bool,
     ) -> None:
         super().__init__()
+        self.on_checkpoint = on_checkpoint
         self.place = place
         self.settings = settings
         self.verbose = verbose
@@ -652,6 +670,8 @@ class _Run(keras.callbacks.Callback):
         self._save()
         if is_chief(self.strategy):
             self.place.remove_old(settings.keep_checkpoints, best)
+        if self.on_checkpoint is not None:
+            self.on_checkpoint(dict(row))
 
     def _show_validation(self, outputs: Sequence[str]) -> None:
         shown = self.settings.show

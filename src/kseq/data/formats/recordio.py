@@ -32,14 +32,14 @@ _AT_A_TIME = 1024  # pairs encoded together
 
 
 def read_recordio(
-    path: Path, source_vocab: Vocabulary, target_vocab: Vocabulary
+    paths: Path | Iterable[Path], source_vocab: Vocabulary, target_vocab: Vocabulary
 ) -> Corpus:
-    """Reads pairs of sequences from a RecordIO-protobuf file.
+    """Reads pairs of sequences from RecordIO-protobuf files.
 
     A text is the tokens of a side, separated by spaces; the id 1 is `<unk>`.
 
     Args:
-        path: str or path, the file.
+        paths: str or path, or an iterable of them: the files, one after the other.
         source_vocab: `Vocabulary` of the sources, which cuts texts at white space.
         target_vocab: `Vocabulary` of the targets, likewise.
 
@@ -64,10 +64,10 @@ def read_recordio(
     Reference:
         [Common data formats for training](https://docs.aws.amazon.com/sagemaker/latest/dg/cdf-training.html)
     """
-    (file,) = check_files("path", path)
+    files = check_files("paths", paths)
     vocabs = _check_vocabs(source_vocab, target_vocab)
 
-    def read(reading: Reading) -> Iterator[tuple[str, str]]:
+    def read_one(reading: Reading, file: str) -> Iterator[tuple[str, str]]:
         with open(file, "rb") as stream:
             shown = 0
             for where, features in read_records(stream, file):
@@ -83,7 +83,11 @@ def read_recordio(
                     reading.show(stream.tell() - shown)
                     shown = stream.tell()
 
-    return Corpus(read, [file])
+    def read(reading: Reading) -> Iterator[tuple[str, str]]:
+        for file in files:
+            yield from read_one(reading, file)
+
+    return Corpus(read, files)
 
 
 def write_recordio(

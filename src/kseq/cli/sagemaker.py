@@ -1,0 +1,57 @@
+"""Train or serve as Amazon SageMaker asks of a container of its seq2seq algorithm."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+
+from kseq.cli.parsing import Parser, UsageError
+from kseq.cli.quiet import load_tensorflow
+from kseq.cli.serve import bind, listen
+from kseq.serving import check_installed
+
+_PORT = "SAGEMAKER_BIND_TO_PORT"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds the flags of the command."""
+    parser.usage = "kseq sagemaker train|serve [--root FOLDER]"
+    parser.add_argument(
+        "what",
+        type=str,
+        nargs="?",
+        help="train: run the job that the root's input describes; serve: answer "
+        "requests with the model that a job has left",
+    )
+    parser.add_argument(
+        "--root", type=str, default="/opt/ml", help="folder of the contract; /opt/ml"
+    )
+    parser.add_argument("--host", type=str, default="0.0.0.0", help="address; 0.0.0.0")
+    parser.add_argument("--port", type=int | None, help=f"port; ${_PORT}, or else 8080")
+
+
+def run(parser: Parser, argv: Sequence[str]) -> int:
+    """Runs the command."""
+    arguments = parser.parse_args(argv)
+    if arguments.what not in ("train", "serve"):
+        raise UsageError("what is to be done? Give train or serve")
+    if arguments.what == "train":
+        load_tensorflow()
+        from kseq.serving.container import run_training
+
+        run_training(arguments.root)
+        return 0
+    check_installed()
+    port = os.environ.get(_PORT, "8080") if arguments.port is None else arguments.port
+    with (
+        bind(arguments.host, int(port)) as bound,
+        tempfile.TemporaryDirectory() as work,
+    ):
+        load_tensorflow()
+        from kseq.serving.app import build_app
+        from kseq.serving.container import find_model
+        from kseq.serving.service import Service, ServingSettings
+        from kseq.translator import Translator
+
+        folder, beam = find_model(arguments.root, work)
+        service = Service(Translator.load(folder), ServingSettings(beam=beam))
+        return listen(build_app(service), bound)
