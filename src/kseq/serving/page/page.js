@@ -88,6 +88,7 @@ function show(answer) {
 
 async function translate() {
   const number = ++latest;
+  await described;
   const search = new FormData(form).get("search");
   go.disabled = true;
   say("Translating …");
@@ -127,7 +128,7 @@ source.addEventListener("keydown", (event) => {
   }
 });
 
-fetch("model")
+const described = fetch("model")
   .then((response) => response.json())
   .then((model) => {
     beam = model.beam;
