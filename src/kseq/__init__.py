@@ -47,6 +47,7 @@ _ROOMS = (
     "decoding",
     "distribution",
     "evaluation",
+    "export",
     "layers",
     "losses",
     "metrics",

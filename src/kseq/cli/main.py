@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "measure a model on files of texts",
     "score": "tell how probable a model finds given outputs",
     "average": "average checkpoints of a training",
+    "export": "export a model for programs without kseq",
     "serve": "serve a model over HTTP, with a page to try it on",
     "sagemaker": "train or serve as Amazon SageMaker asks of a container",
     "tune": "search for good settings",

@@ -224,27 +224,8 @@ class Generator:
             rest = list(further)
             prefix = rest.pop(0) if with_prefix else None
             tables = rest.pop(0) if folds else [[] for _ in self._members]
-            started = [
-                member.start(source, each)
-                for member, each in zip(self._members, tables, strict=True)
-            ]
-            steps, states, sources, masks = map(list, zip(*started, strict=True))
-            if len(steps) == 1:
-                step, states, sources = steps[0], states[0], sources[0]
-            else:
-                step = ensemble(steps, self._averaging)
-            return search.search(
-                Problem(
-                    step,
-                    states,
-                    max_lengths,
-                    sources,
-                    source_mask=masks[0],
-                    min_lengths=None,
-                    prefix=prefix,
-                    rows=rows,
-                    attention=attention,
-                )
+            return self._search(
+                search, attention, source, max_lengths, rows, prefix, tables
             )
 
         ids = tf.TensorSpec((None, None), "int32")
@@ -256,6 +237,62 @@ class Generator:
         if len(self._compiled) > _MOST_COMPILED:
             self._compiled.popitem(last=False)
         return self._compiled[key]
+
+    def graph(self, search: Any, attention: bool = False) -> Callable[..., Any]:
+        """Returns a search as a function of tensors, for graphs that leave Python.
+
+        Args:
+            search: A search, by name, dict or object.
+            attention: Return the attention weights. Default False.
+
+        Returns:
+            Function of the sources, (batch, source_length, ...), and of their longest
+            outputs, int32 (batch,), to a dict of the arrays of `Hypotheses`, and
+            `broken`, the rows whose logits are not finite.
+        """
+        search = get(search)
+
+        def run(source: Any, max_lengths: Any) -> Any:
+            tables: list[Any] = [[] for _ in self._members]
+            rows = tf.range(tf.shape(max_lengths)[0])
+            return self._search(
+                search, attention, source, max_lengths, rows, None, tables
+            )
+
+        return run
+
+    def _search(
+        self,
+        search: Search,
+        attention: bool,
+        source: Any,
+        max_lengths: Any,
+        rows: Any,
+        prefix: Any,
+        tables: list[Any],
+    ) -> Any:
+        started = [
+            member.start(source, each)
+            for member, each in zip(self._members, tables, strict=True)
+        ]
+        steps, states, sources, masks = map(list, zip(*started, strict=True))
+        if len(steps) == 1:
+            step, states, sources = steps[0], states[0], sources[0]
+        else:
+            step = ensemble(steps, self._averaging)
+        return search.search(
+            Problem(
+                step,
+                states,
+                max_lengths,
+                sources,
+                source_mask=masks[0],
+                min_lengths=None,
+                prefix=prefix,
+                rows=rows,
+                attention=attention,
+            )
+        )
 
 
 def compiled(function: Callable[..., Any], signature: list[Any]) -> Any:

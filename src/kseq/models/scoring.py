@@ -127,30 +127,48 @@ def perplexity(
     return float(np.exp(-log_probs.sum(dtype=np.float64) / tokens))
 
 
-def _compiled(model: Seq2Seq | Ensemble, free_running: bool) -> Any:
-    held = weakref.ref(model)
-    first = model.models[0] if isinstance(model, Ensemble) else model
-    inputs = first.input[INPUTS[0]]
+def forced_log_probs(
+    model: Seq2Seq | Ensemble, source: Any, target: Any, free_running: bool = False
+) -> Any:
+    """Returns the log-probabilities of given tokens, as a part of a graph.
+
+    Args:
+        model: A `Seq2Seq` or an `Ensemble`.
+        source: int32 ids (batch, source_length), or float vectors.
+        target: int32 ids (batch, target_length).
+        free_running: As for `perplexity`. Default False.
+
+    Returns:
+        float32 (batch, target_length), 0 at padding.
+    """
 
     def logits_of(member: Seq2Seq, feed: Any) -> Any:
         if free_running:
             return member.free_running_logits(feed)
         return member(feed, training=False)
 
+    start = tf.fill([tf.shape(target)[0], 1], 2)
+    given = tf.concat([start, target[:, :-1]], axis=1)
+    feed = {INPUTS[0]: source, INPUTS[1]: given}
+    members = model.models if isinstance(model, Ensemble) else [model]
+    logits = [logits_of(member, feed) for member in members]
+    if isinstance(model, Ensemble):
+        log_probs = averaged(logits, model.averaging)
+    else:
+        log_probs = tf.nn.log_softmax(tf.cast(logits[0], tf.float32))
+    gained = tf.gather(log_probs, target, batch_dims=2)
+    return tf.where(tf.equal(target, 0), 0.0, gained)
+
+
+def _compiled(model: Seq2Seq | Ensemble, free_running: bool) -> Any:
+    held = weakref.ref(model)
+    first = model.models[0] if isinstance(model, Ensemble) else model
+    inputs = first.input[INPUTS[0]]
+
     def run(source: Any, target: Any) -> Any:
         model = held()
         assert model is not None  # whoever calls holds it
-        start = tf.fill([tf.shape(target)[0], 1], 2)
-        given = tf.concat([start, target[:, :-1]], axis=1)
-        feed = {INPUTS[0]: source, INPUTS[1]: given}
-        members = model.models if isinstance(model, Ensemble) else [model]
-        logits = [logits_of(member, feed) for member in members]
-        if len(logits) == 1:
-            log_probs = tf.nn.log_softmax(tf.cast(logits[0], tf.float32))
-        else:
-            log_probs = averaged(logits, model.averaging)
-        gained = tf.gather(log_probs, target, batch_dims=2)
-        return tf.where(tf.equal(target, 0), 0.0, gained)
+        return forced_log_probs(model, source, target, free_running)
 
     signature = [
         tf.TensorSpec(inputs.shape, inputs.dtype),

@@ -1,0 +1,67 @@
+"""Export a trained model for programs without kseq: a SavedModel, or ONNX."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from kseq.cli.folders import add_model_arguments
+from kseq.cli.parsing import Parser, UsageError, usage
+from kseq.cli.quiet import load_tensorflow
+
+_BEAM = 5
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds the flags of the command."""
+    parser.usage = "kseq export -m FOLDER --format savedmodel|onnx -o NEW_FOLDER"
+    parser.add_argument("--config", action="config", help="YAML file of settings")
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--format",
+        type=Literal["savedmodel", "onnx"] | None,
+        help="savedmodel: TensorFlow graphs of whole searches, from ids and, with the "
+        "tokenizers whitespace and characters, from texts; onnx: encoder and one step "
+        "of the decoder",
+    )
+    parser.add_argument("-o", "--output", type=str, help="folder to write")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what is there already"
+    )
+    parser.add_argument(
+        "--beam",
+        type=int | None,
+        help=f"width of the beam search of a savedmodel; {_BEAM}",
+    )
+
+
+def run(parser: Parser, argv: Sequence[str]) -> int:
+    """Runs the command."""
+    arguments = parser.parse_args(argv)
+    if not arguments.model:
+        raise UsageError("which model? Give -m FOLDER")
+    if arguments.format is None:
+        raise UsageError("as what? Give --format savedmodel or onnx")
+    if arguments.output is None:
+        raise UsageError("where to? Give -o FOLDER")
+    if arguments.beam is not None and arguments.format == "onnx":
+        raise UsageError("--beam has no effect with onnx, which has no search")
+    if arguments.checkpoint is not None and len(arguments.model) > 1:
+        raise UsageError("-c needs one model; an ensemble takes the best of each")
+    if arguments.averaging is not None and len(arguments.model) == 1:
+        raise UsageError("--averaging needs several models")
+    load_tensorflow()
+    from kseq.export import export_onnx, export_saved_model
+    from kseq.translator import Translator
+
+    translator = Translator.load(
+        arguments.model, arguments.checkpoint, arguments.averaging or "linear"
+    )
+    folder, overwrite = arguments.output, arguments.overwrite
+    if arguments.format == "onnx":
+        found = export_onnx(translator, folder, overwrite=overwrite)
+    else:
+        with usage():
+            found = export_saved_model(
+                translator, folder, beam=arguments.beam or _BEAM, overwrite=overwrite
+            )
+    print("\n".join(found))
+    return 0
