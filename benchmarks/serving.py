@@ -5,11 +5,11 @@
 starts two servers, one that batches and one that does not, and lets so many clients ask
 one request after another, each over a connection that stays open. The servers take
 turns, so that what else the machine does meets both. `--soak N` sends N requests more,
-some of them malformed, and tells how the server's memory has changed. Clients and server
-share the machine's cores.
+some of them malformed, and tells how the server's memory has changed. Clients and
+server share the machine's cores.
 
-Without a model it is one of the size of examples/g2p.yaml that has learned nothing, with
-outputs as long as pronunciations are.
+Without a model it is one of the size of examples/g2p.yaml that has learned nothing,
+with outputs as long as pronunciations are.
 """
 
 import argparse
