@@ -13,8 +13,10 @@ ARGUMENTS: dict[str, list[str]] = {
     "addition.py": ["--digits=1", "--train-size=40", "--test-size=6", "--units=8"],
     "copy_task.py": ["--train-size=64", "--dev-size=8", "--epochs=1"],
     "g2p.py": ["--data=.", "--any-files", "--units=8", "--epochs=2", "--batch-size=4"],
+    "g2p_page.py": [],  # run by serving/test_server.py
     "inference_models.py": [],
     "notebook_protocol.py": ["--epochs=1"],
+    "onnx_decode.py": [],  # run by test_export.py
     "own_data.py": [],
     "reverse_task.py": ["--train-size=64", "--dev-size=8", "--epochs=1"],
     "sweep_addition.py": [

@@ -27,10 +27,14 @@ class Server:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
         assert process.stderr is not None
-        line = process.stderr.readline()
-        match = re.match(r"http://127\.0\.0\.1:(\d+)/", line)
-        assert match, line + process.stderr.read()
-        self.port = int(match[1])
+        told = []
+        for line in process.stderr:
+            told.append(line)
+            if match := re.match(r"http://127\.0\.0\.1:(\d+)/", line):
+                self.port = int(match[1])
+                break
+        else:
+            raise AssertionError("".join(told))
         deadline = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline:
             with contextlib.suppress(OSError):
@@ -70,18 +74,26 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *flags: str) -> Iterator[Server]:
-    command = [sys.executable, "-m", "kseq", "serve", "-m", str(folder), "--port", "0"]
+def started(*command: str, cwd: Path | None = None) -> Iterator[Server]:
+    """Runs a command that serves, until the block is left."""
     with subprocess.Popen(
-        [*command, *flags],
+        [sys.executable, *command],
         stderr=subprocess.PIPE,
         text=True,
+        cwd=cwd,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
     ) as process:
         try:
             yield Server(process)
         finally:
             process.kill()
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *flags: str) -> Iterator[Server]:
+    command = ["-m", "kseq", "serve", "-m", str(folder), "--port", "0"]
+    with started(*command, *flags) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +193,21 @@ def test_a_signal_ends_it_once_what_is_at_work_is_answered(folder: Path) -> None
         assert time.monotonic() - began < 30
         with pytest.raises(OSError, match="refused"):
             server.ask("GET", "/ping")
+
+
+def test_the_example_trains_and_serves_its_page(tmp_path: Path) -> None:
+    train = "AB  AE B\nBA  B AA\nBA(2)  B AE\nABBA  AE B AH\nBAB  B AE B\nA  AH\n"
+    (tmp_path / "cmudict-0.7b.train-dev-20-21").write_text(train)
+    (tmp_path / "cmudict-0.7b.train-dev-1-21").write_text("BABA  B AA B AH\n")
+    small = ["--data=.", "--any-files", "--updates=4", "--units=8"]
+    example = str(Path(__file__).parents[2] / "examples" / "g2p_page.py")
+    with started(example, *small, "--port=0", "--no-browser", cwd=tmp_path) as server:
+        assert b"<textarea" in server.ask("GET", "/")[1]
+        status, answer = server.ask("POST", "/translate", {"text": "ABBA"})
+        assert (status, len(json.loads(answer)["outputs"])) == (200, 1)
+    # Trained already, it serves at once.
+    with started(example, *small, "--port=0", "--no-browser", cwd=tmp_path) as server:
+        assert server.ask("GET", "/ping")[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""Trains a small model of pronunciations, and opens a page to try it on.
+
+    python examples/g2p_page.py
+
+takes some minutes on two cores, downloads the CMU Pronouncing Dictionary first (or
+reads it, --data FOLDER), and then serves the model until Ctrl+C: type PHONE, press
+Enter, and see "F OW N" and which letters each phoneme looks at. Started again it serves
+at once.
+"""
+
+import argparse
+import pathlib
+import threading
+import webbrowser
+
+from kseq import TrainingSettings, train
+from kseq.cli.main import main as kseq
+from kseq.data import Vocabulary, cmudict, encode_pairs
+
+
+def main() -> None:
+    """Trains, if it has not been done, and serves."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="folder of the dictionary's files")
+    parser.add_argument(
+        "--any-files", action="store_true", help="do not check that they are the public"
+    )
+    parser.add_argument("--updates", type=int, default=2000)
+    parser.add_argument("--units", type=int, default=256)
+    parser.add_argument("--output", default="g2p_small", help="folder of the model")
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument(
+        "--no-browser", action="store_true", help="open the page yourself"
+    )
+    args = parser.parse_args()
+
+    if not pathlib.Path(args.output).exists():
+        learn(args)
+    if not args.no_browser:
+        # By then the model is ready; if not, the page is one reload away.
+        open_page = threading.Timer(
+            15, webbrowser.open, [f"http://127.0.0.1:{args.port}/"]
+        )
+        open_page.daemon = True
+        open_page.start()
+    raise SystemExit(kseq(["serve", "-m", args.output, "--port", str(args.port)]))
+
+
+def learn(args: argparse.Namespace) -> None:
+    """Trains a model into a folder."""
+    where = {"folder": args.data, "verify": not args.any_files}
+    words = cmudict("train", **where)
+    letters = Vocabulary.build((word for word, _ in words), "characters")
+    phonemes = Vocabulary.build(phonemes for _, phonemes in words)
+    examples, _ = encode_pairs(words, letters, phonemes)
+    train(
+        args.output,
+        examples,
+        cmudict("dev", **where).lists(),
+        {
+            "encoder_direction": "bidirectional",
+            "units": args.units,
+            "embedding_dim": 64,
+            "embedding_dropout": 0.1,
+            "attention": "general",
+            "hidden_dropout": 0.2,
+        },
+        TrainingSettings(
+            batch_size=256,
+            learning_rate=0.003,
+            schedule="cosine",
+            decay_steps=args.updates,
+            warmup_steps=args.updates // 20,
+            max_updates=args.updates,
+            checkpoint_updates=max(1, args.updates // 4),
+            metrics=("wer", "per", "perplexity"),
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()
