@@ -109,7 +109,7 @@ def floats(name: str) -> bytes:
     record = _record_class()()
     record.features["target"].int32_tensor.values.append(4)
     getattr(record.features["source"], name).values.append(4.0)
-    return record.SerializeToString()
+    return record.SerializeToString(deterministic=True)
 
 
 @pytest.mark.parametrize(
