@@ -133,9 +133,11 @@ def test_pronunciations_are_written_one_a_line_and_a_missing_test_set_is_told(
     assert result.status == 0
     assert "Without test.source and test.target" in result.err
     assert "1 left out: 1 of words in the development set" in result.err
+    # With all pronunciations of its words.
+    assert lines(tmp_path / "out/dev.target") == ["D AO G", "D AO G"]
     assert lines(tmp_path / "out/train.source") == ["READ", "READ"]
     assert lines(tmp_path / "out/train.target") == ["R EH D", "R IY D"]
-    assert lines(tmp_path / "out/dev.source") == ["DOG"]
+    assert lines(tmp_path / "out/dev.source") == ["DOG", "DOG"]
     assert not (tmp_path / "out/test.source").exists()
 
 

@@ -70,7 +70,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def train_in(
-        place: Any, examples: Any, texts: Any, model: Any, settings: Any, *rest: Any
+        place: Any,
+        examples: Any,
+        texts: Any,
+        model: Any,
+        settings: Any,
+        resumed: Any,
+        **options: Any,
     ) -> TrainingResult:
         found.update(model=model, settings=settings, examples=examples)
         return TrainingResult(place.path, "nothing", 0, None)
@@ -348,7 +354,7 @@ def test_a_signal_shows_in_the_exit_status(
     error: BaseException,
     status: int,
 ) -> None:
-    def interrupted(*arguments: Any) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> None:
         raise error
 
     monkeypatch.setattr(run, "train_in", interrupted)

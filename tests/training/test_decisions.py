@@ -48,14 +48,15 @@ def test_every_gain_is_a_better_checkpoint_where_none_is_too_small(
 def test_a_gain_that_is_too_small_is_waited_through(
     values: list[float], least: float
 ) -> None:
-    count = waited(values, least)
-    kept = len(values) - count
-    before = values[: kept - 1] if kept else []
-    # The last better one is better than all before it by so much, none after it is.
-    if kept:
-        assert all(not values[kept - 1] >= value - least for value in before)
-    better = values[kept - 1] if kept else math.inf
-    assert not any(value < better - least for value in values[kept:])
+    better, before = math.inf, 0
+    for k, value in enumerate(values, 1):
+        count = waited(values[:k], least)
+        if value < better - least:
+            better = value
+            assert count == 0
+        else:
+            assert count == before + 1
+        before = count
 
 
 def test_small_gains_add_up() -> None:

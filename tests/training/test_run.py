@@ -860,8 +860,13 @@ def test_a_second_signal_ends_the_program(
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(run._Run, "on_train_batch_begin", impatient)
-    with pytest.raises(KeyboardInterrupt):
-        go(tmp_path / "run")
+    # A shell's background processes ignore it from the start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            go(tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_it_trains_in_a_thread_too(tmp_path: Path, figures: Any) -> None:
