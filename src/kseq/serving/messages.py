@@ -1,14 +1,14 @@
 """Requests and responses of `/invocations`, in the three formats of SageMaker's seq2seq.
 
-| content type | request | response |
-|---|---|---|
-| `application/json` | `{"instances": [{"data": "a text", ...}]}` | `{"predictions": [{"target": "..."}]}` |
-| `application/jsonlines` | `{"source": "a text"}`, a line each | `{"target": "..."}` |
-| `application/x-recordio-protobuf` | records with int32 ids `source` | records with ids `target` |
+- `application/json`: `{"instances": [{"data": "a text"}]}` is answered by
+  `{"predictions": [{"target": "..."}]}`.
+- `application/jsonlines`: `{"source": "a text"}` by `{"target": "..."}`, a line each.
+- `application/x-recordio-protobuf`: records with int32 ids `source` by records with
+  int32 ids `target`.
 
 A request that cannot be read is refused whole. An instance that cannot be answered has
 an error in its place, and the others their answers.
-"""  # noqa: E501 (a table)
+"""
 
 from __future__ import annotations
 
