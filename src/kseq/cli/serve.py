@@ -33,8 +33,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--max-wait",
         type=float,
-        default=5.0,
-        help="milliseconds that an instance waits for others; 5",
+        default=1.0,
+        help="milliseconds that an instance waits for others; 1",
     )
     parser.add_argument(
         "--max-queue", type=int, default=1024, help="most instances that wait; 1024"

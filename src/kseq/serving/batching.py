@@ -42,7 +42,7 @@ class Batcher:
         answer: Function of the kind of a batch and a list of its items; it returns a
             list of answers. Called by one thread, never twice at once.
         max_batch: Most items of a batch.
-        max_wait: Seconds that an item waits for others. Default 0.005.
+        max_wait: Seconds that an item waits for others. Default 0.001.
         max_queue: Most items that wait. Default 1024.
 
     Raises:
@@ -61,7 +61,7 @@ class Batcher:
         self,
         answer: Callable[[Any, list[Any]], Sequence[Any]],
         max_batch: int,
-        max_wait: float = 0.005,
+        max_wait: float = 0.001,
         max_queue: int = 1024,
     ) -> None:
         self.max_batch = check_integer("max_batch", max_batch, 1)

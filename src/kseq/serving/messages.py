@@ -1,4 +1,4 @@
-"""Requests and responses of `/invocations`, in the three formats of SageMaker's seq2seq.
+"""Requests and responses of `/invocations`, in three formats of SageMaker's seq2seq.
 
 - `application/json`: `{"instances": [{"data": "a text"}]}` is answered by
   `{"predictions": [{"target": "..."}]}`.

@@ -31,7 +31,7 @@ class ServingSettings:
         beam: Width of the beam search; 1 is greedy. Default 5.
         max_batch: Most instances decoded together; 1 does not batch. Default 64.
         max_wait: Seconds that an instance waits for others where nothing is at work.
-            Default 0.005.
+            Default 0.001.
         max_queue: Most instances that wait; a request beyond is answered with status
             503. Default 1024.
         max_instances: Most instances of a request. Default 1024.
@@ -51,7 +51,7 @@ class ServingSettings:
 
     beam: int = 5
     max_batch: int = 64
-    max_wait: float = 0.005
+    max_wait: float = 0.001
     max_queue: int = 1024
     max_instances: int = 1024
     max_source_length: int = 500
