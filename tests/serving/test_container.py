@@ -234,6 +234,8 @@ def test_what_is_not_there_is_one_line(
 ) -> None:
     assert main(["sagemaker", "serve", "--root", str(tmp_path), "--port", "0"]) == 1
     assert "holds no model" in capsys.readouterr().err
+    assert main(["sagemaker", "train", "--root", str(tmp_path), "--port", "1"]) == 2
+    assert "--port is for serve" in capsys.readouterr().err
     for argv in (["sagemaker"], ["sagemaker", "deploy"]):
         assert main(argv) == 2
         assert "Give train or serve" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from kseq.cli.folders import add_model_arguments
+from kseq.cli.folders import add_model_arguments, check_model_arguments
 from kseq.cli.parsing import Parser, UsageError, usage
 from kseq.cli.quiet import load_tensorflow
 
@@ -44,10 +44,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
         raise UsageError("where to? Give -o FOLDER")
     if arguments.beam is not None and arguments.format == "onnx":
         raise UsageError("--beam has no effect with onnx, which has no search")
-    if arguments.checkpoint is not None and len(arguments.model) > 1:
-        raise UsageError("-c needs one model; an ensemble takes the best of each")
-    if arguments.averaging is not None and len(arguments.model) == 1:
-        raise UsageError("--averaging needs several models")
+    check_model_arguments(arguments)
     load_tensorflow()
     from kseq.export import export_onnx, export_saved_model
     from kseq.translator import Translator

@@ -187,3 +187,18 @@ def _check_replaceable(place: ModelFolder) -> None:
             f"'{place.path}' holds something else than a folder of kseq and is not "
             "replaced. Choose another name."
         ) from error
+
+
+def check_model_arguments(arguments: Any) -> None:
+    """Refuses what would have no effect with so many models.
+
+    Args:
+        arguments: What `add_model_arguments` has added, parsed.
+
+    Raises:
+        UsageError: If an option does not go with the others.
+    """
+    if arguments.checkpoint is not None and len(arguments.model) > 1:
+        raise UsageError("-c needs one model; an ensemble takes the best of each")
+    if arguments.averaging is not None and len(arguments.model) == 1:
+        raise UsageError("--averaging needs several models")

@@ -25,7 +25,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--root", type=str, default="/opt/ml", help="folder of the contract; /opt/ml"
     )
-    parser.add_argument("--host", type=str, default="0.0.0.0", help="address; 0.0.0.0")
+    parser.add_argument("--host", type=str | None, help="address; 0.0.0.0")
     parser.add_argument("--port", type=int | None, help=f"port; ${_PORT}, or else 8080")
 
 
@@ -35,6 +35,9 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     if arguments.what not in ("train", "serve"):
         raise UsageError("what is to be done? Give train or serve")
     if arguments.what == "train":
+        for name in ("host", "port"):
+            if arguments[name] is not None:
+                raise UsageError(f"--{name} is for serve")
         load_tensorflow()
         from kseq.serving.container import run_training
 
@@ -43,7 +46,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     check_installed()
     port = os.environ.get(_PORT, "8080") if arguments.port is None else arguments.port
     with (
-        bind(arguments.host, int(port)) as bound,
+        bind(arguments.host or "0.0.0.0", int(port)) as bound,
         tempfile.TemporaryDirectory() as work,
     ):
         load_tensorflow()

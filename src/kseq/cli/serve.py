@@ -5,7 +5,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from kseq.cli.folders import add_model_arguments
+from kseq.cli.folders import add_model_arguments, check_model_arguments
 from kseq.cli.parsing import Parser, UsageError, say, usage
 from kseq.cli.quiet import load_tensorflow
 from kseq.serving import check_installed
@@ -61,10 +61,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     if not arguments.model:
         raise UsageError("which model? Give -m FOLDER")
-    if arguments.checkpoint is not None and len(arguments.model) > 1:
-        raise UsageError("-c needs one model; an ensemble takes the best of each")
-    if arguments.averaging is not None and len(arguments.model) == 1:
-        raise UsageError("--averaging needs several models")
+    check_model_arguments(arguments)
     if not 0 <= arguments.port <= 65_535:
         raise UsageError(f"--port must be in 0..65535. Received: {arguments.port}")
     check_installed()

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from kseq.cli.folders import add_model_arguments
+from kseq.cli.folders import add_model_arguments, check_model_arguments
 from kseq.cli.parsing import Parser, UsageError, usage
 from kseq.cli.quiet import load_tensorflow
 
@@ -133,10 +133,7 @@ def _check(arguments: Any) -> None:
     for name in _OF_BEAMS:
         if arguments[name] is not None and arguments.beam == 1:
             raise UsageError(f"--{name.replace('_', '-')} needs a --beam above 1")
-    if arguments.checkpoint is not None and len(arguments.model) > 1:
-        raise UsageError("-c needs one model; an ensemble takes the best of each")
-    if arguments.averaging is not None and len(arguments.model) == 1:
-        raise UsageError("--averaging needs several models")
+    check_model_arguments(arguments)
     for name in ("beam", "nbest", "batch_size", "max_length"):
         if arguments[name] is not None and arguments[name] < 1:
             raise UsageError(
