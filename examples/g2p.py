@@ -1,15 +1,16 @@
 """Encoder-decoders learn to pronounce: "PHONE" -> "F OW N".
 
 Trains bidirectional LSTM encoders and LSTM decoders with attention on the CMU
-Pronouncing Dictionary, without the words of its development set, and measures there what
-they say together: an output is right if it equals any pronunciation of the word (WER),
-and the edits are counted to the closest one (PER), greedily and with a beam of 5.
+Pronouncing Dictionary, without the words of its development set, and measures there
+what they say together: an output is right if it equals any pronunciation of the word
+(WER), and the edits are counted to the closest one (PER), greedily and with a beam
+of 5.
 
     python examples/g2p.py
 
-downloads the dictionary (or reads it, --data FOLDER) and writes g2p-0/ and g2p-1/, model
-folders from which `kseq translate -m g2p-0 g2p-1` pronounces words. An hour on two
-cores; stopped and started again with --resume it goes on where it was.
+downloads the dictionary (or reads it, --data FOLDER) and writes g2p-0/ and g2p-1/,
+model folders from which `kseq translate -m g2p-0 g2p-1` pronounces words. An hour on
+two cores; stopped and started again with --resume it goes on where it was.
 """
 
 import argparse
