@@ -1,5 +1,6 @@
 """The recurrent layers with a faster loop, against those of Keras."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,13 @@ from kseq.layers import FusedGRU, FusedLSTM
 
 UNITS = 8
 ORIGINALS = {FusedLSTM: keras.layers.LSTM, FusedGRU: keras.layers.GRU}
-ATOL = {"float64": 1e-10, "float32": 1e-5, "mixed_float16": 5e-3}
+ATOL = {
+    "float64": 1e-10,
+    "float32": 1e-5,
+    "float16": 5e-3,
+    "mixed_float16": 5e-3,
+    "mixed_bfloat16": 0.05,
+}
 
 # Ragged on either side, with a hole, of one step, with nothing to read.
 MASK = np.array(
@@ -24,6 +31,10 @@ MASK = np.array(
 )
 
 both = pytest.mark.parametrize("cls", ORIGINALS)
+# There is a loop for each.
+training = pytest.mark.parametrize(
+    "training", [False, True], ids=["inference", "training"]
+)
 
 
 def draw(*shape: int, dtype: Any = "float32", seed: int = 0) -> np.ndarray:
@@ -56,13 +67,14 @@ def assert_close(results: Any, expected: Any, atol: float = 1e-5) -> None:
 
 
 def values_and_gradients(
-    layer: Any, x: Any, mask: Any = None, states: Any = None
+    layer: Any, x: Any, mask: Any = None, states: Any = None, training: bool = False
 ) -> Any:
     """Returns the results and the gradients by x, the weights and the states."""
     sources = [x, *(weight.value for weight in layer.weights), *(states or [])]
     with tf.GradientTape() as tape:
         tape.watch(sources)
-        results = tf.nest.flatten(layer(x, mask=mask, initial_state=states))
+        found = layer(x, mask=mask, initial_state=states, training=training)
+        results = tf.nest.flatten(found)
         # A factor of its own for every value, or errors might cancel.
         losses = [
             tf.reduce_sum(y * draw(*y.shape, dtype=y.dtype.as_numpy_dtype, seed=5))
@@ -71,7 +83,7 @@ def values_and_gradients(
     return results, tape.gradient(losses, sources)
 
 
-def in_graph(layer: Any, **options: Any) -> Callable[..., Any]:
+def in_graph(layer: Any, training: bool = False, **options: Any) -> Callable[..., Any]:
     """Makes a graph for any sizes of a layer, with an initial state and a mask."""
     vectors = tf.TensorSpec([None, None, 3])
     states = [tf.TensorSpec([None, UNITS])] * len(layer.state_size)
@@ -84,7 +96,7 @@ def in_graph(layer: Any, **options: Any) -> Callable[..., Any]:
         sources = [x, *(weight.value for weight in layer.weights), *states]
         with tf.GradientTape() as tape:
             tape.watch(sources)
-            results = layer(x, mask=mask, initial_state=states)
+            results = layer(x, mask=mask, initial_state=states, training=training)
             losses = [tf.reduce_sum(tf.sin(y)) for y in tf.nest.flatten(results)]
         return results, tape.gradient(losses, sources)
 
@@ -97,8 +109,10 @@ def in_graph(layer: Any, **options: Any) -> Callable[..., Any]:
 @pytest.mark.parametrize("go_backwards", [False, True])
 @pytest.mark.parametrize("masked", ["", "repeat", "zero"])
 @pytest.mark.parametrize("returned", ["last", "all+state"])
+@training
 def test_values_and_gradients_are_those_of_keras(
     cls: Any,
+    training: bool,
     dtype: str,
     given_state: bool,
     go_backwards: bool,
@@ -117,7 +131,7 @@ def test_values_and_gradients_are_those_of_keras(
     mask = tf.constant(MASK) if masked else None
     fused, expected = (
         values_and_gradients(
-            layer, x, mask, initial(layer, 6, dtype) if given_state else None
+            layer, x, mask, initial(layer, 6, dtype) if given_state else None, training
         )
         for layer in layers
     )
@@ -127,8 +141,9 @@ def test_values_and_gradients_are_those_of_keras(
 @both
 @pytest.mark.parametrize("go_backwards", [False, True])
 @pytest.mark.parametrize("return_sequences", [False, True])
+@training
 def test_a_graph_of_unknown_sizes_gives_the_same(
-    cls: Any, go_backwards: bool, return_sequences: bool
+    cls: Any, training: bool, go_backwards: bool, return_sequences: bool
 ) -> None:
     layer, original = pair(
         cls,
@@ -136,7 +151,7 @@ def test_a_graph_of_unknown_sizes_gives_the_same(
         return_sequences=return_sequences,
         return_state=True,
     )
-    graph, expected = in_graph(layer), in_graph(original)
+    graph, expected = (in_graph(each, training) for each in (layer, original))
     for batch, time in [(6, 4), (2, 1), (1, 7)]:
         mask = np.resize(MASK, (batch, time))
         feed = draw(batch, time, 3), mask, initial(layer, batch)
@@ -152,6 +167,7 @@ def ragged(draw: Any) -> np.ndarray:
 
 
 @both
+@training
 @settings(max_examples=20, deadline=None)
 @given(
     mask=ragged(),
@@ -164,13 +180,15 @@ def ragged(draw: Any) -> np.ndarray:
     ),
 )
 def test_any_shape_and_mask_gives_the_same(
-    cls: Any, mask: Any, dim: int, options: dict[str, bool]
+    cls: Any, training: bool, mask: Any, dim: int, options: dict[str, bool]
 ) -> None:
-    layer, original = pair(cls, dim, return_state=True, **options)
+    layers = pair(cls, dim, return_state=True, **options)
     x = tf.constant(draw(*mask.shape, dim))
-    states = initial(layer, len(mask))
-    fused = layer(x, mask=mask, initial_state=states)
-    assert_close(fused, original(x, mask=mask, initial_state=states))
+    fused, expected = (
+        values_and_gradients(layer, x, mask, initial(layer, len(mask)), training)
+        for layer in layers
+    )
+    assert_close(fused, expected)
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -178,10 +196,21 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "no bias": {"use_bias": False},
     "unrolled": {"unroll": True},
     "a product for each gate": {"implementation": 1},
-    "recurrent dropout not in training": {"recurrent_dropout": 0.5, "dropout": 0.5},
     "no cuDNN": {"use_cudnn": False},
     "reset before": {"reset_after": False},
     "reset before, no bias": {"reset_after": False, "use_bias": False},
+    "dropout": {"dropout": 0.5},
+    "no dropout": {"dropout": 1.0},
+    # Keras multiplies with the list of its masks if it looks for cuDNN.
+    "dropout for each gate": {"dropout": 0.5, "implementation": 1, "use_cudnn": False},
+    "recurrent dropout": {"recurrent_dropout": 0.5},
+    "both dropouts": {"dropout": 0.3, "recurrent_dropout": 0.5},
+    "dropout, unrolled": {"dropout": 0.5, "unroll": True},
+    "reset before, dropouts": {
+        "dropout": 0.3,
+        "recurrent_dropout": 0.5,
+        "reset_after": False,
+    },
 }
 
 
@@ -194,45 +223,29 @@ OPTIONS: dict[str, dict[str, Any]] = {
         if cls is FusedGRU or n[:5] != "reset"
     ],
 )
-def test_the_other_options_give_the_same(cls: Any, name: str) -> None:
-    layers = pair(cls, return_sequences=True, return_state=True, **OPTIONS[name])
+@training
+def test_the_other_options_give_the_same(cls: Any, training: bool, name: str) -> None:
+    options = {"seed": 3, **OPTIONS[name]}
+    layers = pair(cls, return_sequences=True, return_state=True, **options)
     x = tf.constant(draw(6, 4, 3))
-    fused, expected = (
-        values_and_gradients(layer, x, tf.constant(MASK), initial(layer, 6))
-        for layer in layers
-    )
-    assert_close(fused, expected)
-
-
-@both
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"dropout": 0.5},
-        {"dropout": 1.0},
-        # Keras multiplies with the list of its masks if it looks for cuDNN.
-        {"dropout": 0.5, "implementation": 1, "use_cudnn": False},
-        {"recurrent_dropout": 0.5},
-        {"dropout": 0.3, "recurrent_dropout": 0.5},
-        {"dropout": 0.5, "unroll": True},
-    ],
-    ids=str,
-)
-def test_dropout_drops_what_keras_drops(cls: Any, options: dict[str, Any]) -> None:
-    layer, original = pair(cls, return_sequences=True, seed=3, **options)
-    x = tf.constant(draw(6, 4, 3))
-    for _ in range(2):  # the second call has another mask
-        fused = layer(x, training=True)
-        assert_close(fused, original(x, training=True))
-    if options != {"dropout": 1.0}:
-        assert not np.allclose(fused, layer(x))
+    for _ in range(2):  # the second call has another mask of dropout
+        fused, expected = (
+            values_and_gradients(
+                layer, x, tf.constant(MASK), initial(layer, 6), training
+            )
+            for layer in layers
+        )
+        assert_close(fused, expected)
+    if training and "dropout" in name and name != "no dropout":
+        assert not np.allclose(fused[0][0], layers[0](x)[0])
 
 
 @both
 @pytest.mark.parametrize("return_sequences", [False, True])
 @pytest.mark.parametrize("merge_mode", ["concat", "sum"])
+@training
 def test_bidirectional_gives_the_same(
-    cls: Any, return_sequences: bool, merge_mode: str
+    cls: Any, training: bool, return_sequences: bool, merge_mode: str
 ) -> None:
     layers = [
         keras.layers.Bidirectional(
@@ -246,14 +259,17 @@ def test_bidirectional_gives_the_same(
         layer.build(x.shape)
         layer.set_weights([draw(*w.shape, seed=i) for i, w in enumerate(layer.weights)])
     assert type(layers[0].backward_layer) is cls
-    fused, expected = (layer(x, mask=MASK) for layer in layers)
-    assert_close(fused, expected)
-    fused, expected = (layer(x) for layer in layers)
-    assert_close(fused, expected)
+    for mask in (MASK, None):
+        fused, expected = (
+            values_and_gradients(layer, tf.constant(x), mask, training=training)
+            for layer in layers
+        )
+        assert_close(fused, expected)
 
 
 @both
-def test_a_stateful_layer_goes_on_from_its_state(cls: Any) -> None:
+@training
+def test_a_stateful_layer_goes_on_from_its_state(cls: Any, training: bool) -> None:
     x = draw(6, 4, 3)
     layers = [layer(UNITS, stateful=True) for layer in (cls, ORIGINALS[cls])]
     for layer in layers:
@@ -262,40 +278,47 @@ def test_a_stateful_layer_goes_on_from_its_state(cls: Any) -> None:
         layer.reset_state()
     seen = []
     for mask in (None, MASK, None):
-        fused, expected = (layer(x, mask=mask) for layer in layers)
+        fused, expected = (layer(x, mask=mask, training=training) for layer in layers)
         assert_close([fused, layers[0].states], [expected, layers[1].states])
         seen.append(fused)
     layers[0].reset_state()
-    assert_close(layers[0](x), seen[0])
+    assert_close(layers[0](x, training=training), seen[0])
     assert not np.allclose(seen[0], seen[2])
 
 
 @both
 @pytest.mark.parametrize("known", [False, True])
-def test_xla_gives_the_same(cls: Any, known: bool) -> None:
+@training
+def test_xla_gives_the_same(cls: Any, training: bool, known: bool) -> None:
     layer, original = pair(cls, return_sequences=True, return_state=True)
     x, states = tf.constant(draw(6, 4, 3)), initial(layer, 6)
     mask = tf.constant(MASK)
     expected = in_graph(original)(x, mask, states)
     if not known:  # till XLA compiles
-        assert_close(in_graph(layer, jit_compile=True)(x, mask, states), expected)
+        compiled = in_graph(layer, training, jit_compile=True)
+        assert_close(compiled(x, mask, states), expected)
         return
+    options = {"mask": mask, "initial_state": states, "training": training}
     compiled = tf.function(layer, jit_compile=True)
-    assert_close(compiled(x, mask=mask, initial_state=states), expected[0])
-    unmasked = tf.function(lambda x: layer(x)[0], jit_compile=True)
+    assert_close(compiled(x, **options), expected[0])
+    unmasked = tf.function(lambda x: layer(x, training=training)[0], jit_compile=True)
     assert_close(unmasked(x), original(x)[0])
 
 
 @both
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
-def test_half_precision_gives_the_same(cls: Any, policy: str) -> None:
-    layer, original = pair(cls, return_sequences=True, return_state=True, dtype=policy)
-    x = draw(6, 4, 3)
-    fused, expected = (each(x, mask=MASK) for each in (layer, original))
-    for a, b in zip(fused, expected, strict=True):
-        assert a.dtype == b.dtype == layer.compute_dtype
-        a, b = tf.cast(a, "float32"), tf.cast(b, "float32")
-        np.testing.assert_allclose(a, b, atol=0.05 if "bf" in policy else 5e-3)
+@training
+def test_half_precision_gives_the_same(cls: Any, training: bool, policy: str) -> None:
+    layers = pair(cls, return_sequences=True, return_state=True, dtype=policy)
+    x = tf.constant(draw(6, 4, 3, dtype=layers[0].compute_dtype))
+    fused, expected = (
+        values_and_gradients(layer, x, MASK, training=training) for layer in layers
+    )
+    for a, b in zip(tf.nest.flatten(fused), tf.nest.flatten(expected), strict=True):
+        assert a.dtype == b.dtype
+        a, b = tf.cast(a, "float64"), tf.cast(b, "float64")
+        scale = max(1.0, np.abs(b).max())
+        np.testing.assert_allclose(a / scale, b / scale, atol=ATOL[policy])
 
 
 @both
@@ -323,27 +346,77 @@ def test_a_mask_of_numbers_or_of_another_rank_is_taken(cls: Any) -> None:
 
 @both
 @pytest.mark.parametrize("return_sequences", [False, True])
-def test_an_empty_batch_gives_empty_results(cls: Any, return_sequences: bool) -> None:
+@training
+def test_an_empty_batch_gives_empty_results(
+    cls: Any, training: bool, return_sequences: bool
+) -> None:
     # An LSTM of Keras refuses it outside of a graph.
     layer, original = pair(cls, return_sequences=return_sequences, return_state=True)
     x, mask, states = draw(0, 4, 3), MASK[:0], initial(layer, 0)
     expected = in_graph(original)(x, mask, states)
-    assert_close(in_graph(layer)(x, mask, states), expected)
-    assert_close(layer(x, mask=mask, initial_state=states), expected[0])
+    assert_close(in_graph(layer, training)(x, mask, states), expected)
+    found = layer(x, mask=mask, initial_state=states, training=training)
+    assert_close(found, expected[0])
 
 
 @both
-def test_a_layer_that_is_used_twice_gives_the_same(cls: Any) -> None:
-    layer, original = pair(cls, UNITS, return_sequences=True)
-    x = draw(6, 4, UNITS)
-    assert_close(layer(layer(x), mask=MASK), original(original(x), mask=MASK))
+@training
+def test_a_layer_that_is_used_twice_gives_the_same(cls: Any, training: bool) -> None:
+    def twice(layer: Any) -> Any:
+        def call(x: Any, **options: Any) -> Any:
+            return layer(layer(x, training=training), **options)
+
+        call.weights = layer.weights  # type: ignore[attr-defined]
+        return call
+
+    x = tf.constant(draw(6, 4, UNITS))
+    fused, expected = (
+        values_and_gradients(twice(layer), x, MASK, training=training)
+        for layer in pair(cls, UNITS, return_sequences=True)
+    )
+    assert_close(fused, expected)
+
+
+@pytest.mark.parametrize(
+    ("cls", "options"),
+    [(FusedLSTM, {}), (FusedGRU, {}), (FusedGRU, {"reset_after": False})],
+)
+@settings(max_examples=10, deadline=None)
+@given(mask=ragged(), dim=st.integers(1, 3), go_backwards=st.booleans())
+def test_the_gradients_are_the_numeric_ones(
+    cls: Any, options: dict[str, Any], mask: Any, dim: int, go_backwards: bool
+) -> None:
+    layer = cls(
+        2,
+        return_sequences=True,
+        return_state=True,
+        go_backwards=go_backwards,
+        dtype="float64",
+        **options,
+    )
+    layer.build((None, None, dim))
+    shapes = [weight.shape for weight in layer.weights]
+    values = [draw(*mask.shape, dim, dtype="float64")]
+    values += [draw(len(mask), 2, dtype="float64", seed=i) for i in layer.state_size]
+    values += [draw(*shape, dtype="float64", seed=i) for i, shape in enumerate(shapes)]
+
+    def run(x: Any, *others: Any) -> Any:
+        states, weights = others[: -len(shapes)], others[-len(shapes) :]
+        call = functools.partial(layer, training=True)
+        with keras.StatelessScope(zip(layer.weights, weights, strict=True)):
+            results = call(x, mask=tf.constant(mask), initial_state=list(states))
+        return tf.add_n([tf.reduce_sum(tf.sin(y)) for y in results])
+
+    made, numeric = tf.test.compute_gradient(run, values, delta=1e-5)
+    assert_close(made, numeric, 1e-8)
 
 
 @both
-def test_the_static_shapes_are_those_of_keras(cls: Any) -> None:
+@training
+def test_the_static_shapes_are_those_of_keras(cls: Any, training: bool) -> None:
     def shapes(layer: Any, spec: list[int | None]) -> list[Any]:
         def call(x: Any) -> Any:
-            return layer(x, mask=tf.reduce_any(x > 0, axis=2))
+            return layer(x, mask=tf.reduce_any(x > 0, axis=2), training=training)
 
         graph = tf.function(call).get_concrete_function(tf.TensorSpec(spec))
         return [x.shape.as_list() for x in graph.outputs]

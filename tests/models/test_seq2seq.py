@@ -13,6 +13,7 @@ import tensorflow as tf
 from kseq import Seq2Seq, Seq2SeqConfig, build_decoder, build_encoder, build_seq2seq
 from kseq.losses import MaskedCrossentropy
 from kseq.metrics import Perplexity, TokenAccuracy
+from kseq.training.optimizers import Adam
 
 SIZES: dict[str, Any] = {
     "source_vocab_size": 11,
@@ -605,3 +606,19 @@ def test_a_file_keeps_what_the_optimizer_is_given(tmp_path: Path) -> None:
     again = keras.saving.load_model(tmp_path / "model.keras")
     config = again.get_compile_config()
     assert (config["gradient"], config["clip_per_token"]) == ("sum", 0.5)
+
+
+@pytest.mark.parametrize("options", [{}, {"global_clipnorm": 0.01}], ids=str)
+def test_an_optimizer_of_keras_gets_one_gradient_for_a_token_that_occurs_again(
+    options: dict[str, float],
+) -> None:
+    x, y = data()
+    weights = []
+    for cls in (keras.optimizers.Adam, Adam):
+        keras.utils.set_random_seed(0)
+        model = make()
+        model.compile(cls(0.1, **options))
+        model.fit(x, y, epochs=2, batch_size=ROWS, verbose=0)
+        weights.append(model.get_weights())
+    for stock, exact in zip(*weights, strict=True):
+        np.testing.assert_allclose(stock, exact, atol=1e-6)

@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from kseq.layers.steps import unstack_steps
+
 
 class Attention(keras.layers.Layer):
     """Base class of the attention layers: scores, a masked softmax, a weighted mean.
@@ -238,11 +240,11 @@ class Attention(keras.layers.Layer):
     ) -> tuple[Any, Any, Any]:
         """Attends step by step, since each step needs the weights before it."""
         steps = tf.shape(query)[1]
-        by_step = tf.transpose(query, [1, 0, 2])  # (time, batch, dim)
+        queries = unstack_steps(tf.transpose(query, [1, 0, 2]))
 
         def body(time: Any, state: Any, contexts: Any, all_weights: Any) -> Any:
             context, weights = self.attend(
-                by_step[time][:, None], memory, mask, keys, state
+                queries.read(time)[:, None], memory, mask, keys, state
             )
             weights = weights[:, 0]
             return (

@@ -6,18 +6,26 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kseq.layers.backward import gru_states, gru_states_reset_before, lstm_states
+from kseq.layers.steps import unstack_steps
+
 
 @keras.saving.register_keras_serializable(package="kseq")
 class FusedLSTM(keras.layers.LSTM):
     """An LSTM that takes less time for a step on a CPU than `keras.layers.LSTM`.
 
     It has the arguments, the weights and the config of `keras.layers.LSTM` and computes
-    the same; only the loop over the steps is another. A step multiplies the vector and
-    the state with the kernels of a gate in one product, which TensorFlow joins with the
-    bias and the activation, and products of several gates run at once.
+    the same; only the loop over the steps is another.
 
-    The loop is Keras's own in training, where cuDNN can be used, and with
-    `unroll=True`.
+    - In training the vectors of all steps are multiplied with their kernel at once, and
+      the gradient is written by hand: a backward loop makes that of the gates alone,
+      and that of each kernel is one product over all steps.
+    - Otherwise a step multiplies the vector and the state with the kernels of a gate in
+      one product, which TensorFlow joins with the bias and the activation, and products
+      of several gates run at once.
+
+    The loop is Keras's own where cuDNN can be used, with `unroll=True`, and in training
+    with activations other than tanh and sigmoid.
 
     Args:
         units: Width of the output.
@@ -45,16 +53,30 @@ class FusedLSTM(keras.layers.LSTM):
         TensorShape([2, 5, 4])
 
     Reference:
-        Hochreiter & Schmidhuber, 1997, "Long Short-Term Memory".
+        Hochreiter & Schmidhuber, 1997, "Long Short-Term Memory"; Appleyard et al.,
+        2016, "Optimizing Performance of Recurrent Neural Networks on GPUs".
     """
 
     def inner_loop(
         self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
     ) -> Any:
-        # Trained by this loop, models ended up a little worse than by that of Keras.
-        if training or not _is_fusible(self, mask):
+        if not _is_fusible(self, mask, training):
             return super().inner_loop(sequences, initial_state, mask, training)
         cell = self.cell
+        if training:
+            inputs = _project(self, sequences)
+            mask = _prepare_mask(self, mask)
+            h, c = initial_state
+            h, c, *all_h = lstm_states(
+                inputs,
+                h,
+                c,
+                _weight(cell, "recurrent_kernel"),
+                mask,
+                _masks_of_states(cell, h),
+                self.return_sequences,
+            )
+            return _results(self, all_h, [h, c], mask)
         sigma, tanh = cell.recurrent_activation, cell.activation
         kernels = tf.concat(
             [_weight(cell, "kernel"), _weight(cell, "recurrent_kernel")], 0
@@ -77,12 +99,17 @@ class FusedGRU(keras.layers.GRU):
     """A GRU that takes less time for a step on a CPU than `keras.layers.GRU`.
 
     It has the arguments, the weights and the config of `keras.layers.GRU` and computes
-    the same; only the loop over the steps is another. A step multiplies the vector and
-    the state with the kernels of a gate in one product, which TensorFlow joins with the
-    bias and the activation, and products of several gates run at once.
+    the same; only the loop over the steps is another.
 
-    The loop is Keras's own in training, where cuDNN can be used, and with
-    `unroll=True`.
+    - In training the vectors of all steps are multiplied with their kernel at once, and
+      the gradient is written by hand: a backward loop makes that of the gates alone,
+      and that of each kernel is one product over all steps.
+    - Otherwise a step multiplies the vector and the state with the kernels of a gate in
+      one product, which TensorFlow joins with the bias and the activation, and products
+      of several gates run at once.
+
+    The loop is Keras's own where cuDNN can be used, with `unroll=True`, and in training
+    with activations other than tanh and sigmoid.
 
     Args:
         units: Width of the output.
@@ -118,10 +145,21 @@ class FusedGRU(keras.layers.GRU):
     def inner_loop(
         self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
     ) -> Any:
-        # Trained by this loop, models ended up a little worse than by that of Keras.
-        if training or not _is_fusible(self, mask):
+        if not _is_fusible(self, mask, training):
             return super().inner_loop(sequences, initial_state, mask, training)
         cell = self.cell
+        if training:
+            inputs = _project(self, sequences)
+            mask = _prepare_mask(self, mask)
+            h = initial_state[0]
+            others = (mask, _masks_of_states(cell, h), self.return_sequences)
+            kernel = _weight(cell, "recurrent_kernel")
+            if cell.reset_after:
+                bias = _weight(cell, "bias")[1] if cell.use_bias else None
+                h, *all_h = gru_states(inputs, h, kernel, bias, *others)
+            else:
+                h, *all_h = gru_states_reset_before(inputs, h, kernel, *others)
+            return _results(self, all_h, [h], mask)
         sigma, tanh = cell.recurrent_activation, cell.activation
         # Keras orders the gates: update, reset, candidate
         x_z, x_r, x_g = tf.split(_weight(cell, "kernel"), 3, axis=1)  # (dim, units)
@@ -148,7 +186,7 @@ class FusedGRU(keras.layers.GRU):
         return _loop(self, step, sequences, initial_state, mask)
 
 
-def _is_fusible(layer: Any, mask: Any) -> bool:
+def _is_fusible(layer: Any, mask: Any, training: bool) -> bool:
     """Tells whether the loop here does what the one of Keras does, and is faster."""
     cell = layer.cell
     if layer.unroll:
@@ -158,18 +196,25 @@ def _is_fusible(layer: Any, mask: Any) -> bool:
         return False
     if layer.use_cudnn is True:  # an error of Keras where there is no cuDNN
         return False
+    usual = cell.activation in (
+        keras.activations.tanh,
+        keras.ops.tanh,
+        tf.tanh,
+    ) and cell.recurrent_activation in (
+        keras.activations.sigmoid,
+        keras.ops.sigmoid,
+        tf.sigmoid,
+    )
     # As Keras decides whether cuDNN has what the layer computes.
     cudnn = (
         layer.use_cudnn
-        and cell.activation in (keras.activations.tanh, keras.ops.tanh, tf.tanh)
-        and cell.recurrent_activation
-        in (keras.activations.sigmoid, keras.ops.sigmoid, tf.sigmoid)
+        and usual
         and cell.use_bias
         and getattr(cell, "reset_after", True)
         and not cell.recurrent_dropout
         and tf.config.list_logical_devices("GPU")
     )
-    return not cudnn
+    return not cudnn and (usual or not training)
 
 
 def _unnested(mask: Any) -> Any:
@@ -221,17 +266,11 @@ def _loop(
         `return_sequences` the last one (batch, 1, units); the list of the last states.
     """
     cell, dtype = layer.cell, layer.cell.compute_dtype
-    inputs = keras.ops.cast(sequences, dtype)
-    inputs = tf.transpose(inputs, [1, 0, 2])  # (time, batch, dim)
+    inputs = _time_major(sequences, dtype)  # (time, batch, dim)
     time, batch, _ = inputs.shape
     steps = tf.shape(inputs)[0] if time is None else time
-    # Slices of a tensor would have gradients of the size of all steps at each.
-    vectors = tf.TensorArray(dtype, size=steps, element_shape=inputs.shape[1:])
-    vectors = vectors.unstack(inputs)
-    mask = _unnested(mask)
-    if mask is not None:
-        mask = tf.transpose(tf.cast(mask, "bool"))  # (time, batch)
-        mask = tf.reverse(mask, [0]) if layer.go_backwards else mask
+    vectors = unstack_steps(inputs)
+    mask = _prepare_mask(layer, mask)
     written: tuple[Any, ...] = ()
     if layer.return_sequences:
         shape = [batch, cell.units]
@@ -251,18 +290,90 @@ def _loop(
         (tf.constant(0), tuple(tf.nest.flatten(initial_state)), written),
         maximum_iterations=steps,  # XLA's gradients need it
     )
+    return _results(layer, [each.stack() for each in written], list(states), mask)
+
+
+def _results(
+    layer: Any, outputs: list[Any], states: list[Any], mask: tf.Tensor | None
+) -> Any:
+    """Makes what `inner_loop` returns.
+
+    Args:
+        layer: The layer.
+        outputs: With `return_sequences` the states h of all steps (time, batch, units).
+        states: The last states, each (batch, units), h first.
+        mask: Boolean (time, batch), in the order of the steps, or None.
+    """
     last = states[0]
     if mask is not None:
         # Before the first step that is read Keras shows zeros, not the initial state.
         seen = tf.cumsum(tf.cast(mask, "int32")) > 0
         shown = mask if layer.zero_output_for_mask else seen  # (time, batch)
         last = _select(shown[-1], last, tf.zeros_like(last))
-    outputs = last[:, None]  # (batch, 1, units)
-    if layer.return_sequences:
-        outputs = written[0].stack()  # (time, batch, units)
-        if mask is not None:
-            rows = tf.reshape(outputs, [-1, cell.units])
-            rows = _select(tf.reshape(shown, [-1]), rows, tf.zeros_like(rows))
-            outputs = tf.reshape(rows, tf.shape(outputs))
-        outputs = tf.transpose(outputs, [1, 0, 2])  # (batch, time, units)
-    return last, outputs, list(states)
+    if not outputs:
+        return last, last[:, None], states
+    (rows,) = outputs
+    if mask is not None:
+        shape = tf.shape(rows)
+        rows = tf.reshape(rows, [-1, layer.cell.units])
+        rows = _select(tf.reshape(shown, [-1]), rows, tf.zeros_like(rows))
+        rows = tf.reshape(rows, shape)
+    return last, tf.transpose(rows, [1, 0, 2]), states  # (batch, time, units)
+
+
+def _project(layer: Any, sequences: Any) -> tf.Tensor:
+    """Multiplies the vectors of all steps with their kernel, and adds the bias.
+
+    Args:
+        layer: The layer; it trains.
+        sequences: Float (batch, time, dim).
+
+    Returns:
+        Float (time, batch, gates * units), in the order of the steps.
+    """
+    cell = layer.cell
+    inputs = _time_major(sequences, cell.compute_dtype)
+    inputs = tf.reverse(inputs, [0]) if layer.go_backwards else inputs
+    kernel = _weight(cell, "kernel")
+    time, batch, dim = inputs.shape
+    # Not -1, which an empty batch cannot tell.
+    sizes = tf.concat([tf.shape(inputs)[:2], [kernel.shape[1]]], 0)
+
+    def product(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(tf.reshape(x, [-1, dim]), kernel)
+
+    dropped = None
+    if 0 < cell.dropout < 1:
+        dropped = cell.get_dropout_mask(sequences[:, 0])
+    if isinstance(dropped, list):  # for each gate
+        kernels = tf.split(kernel, len(dropped), axis=1)
+        pairs = zip(dropped, kernels, strict=True)
+        made = tf.concat([product(inputs * kept, part) for kept, part in pairs], 1)
+    else:
+        made = product(inputs if dropped is None else inputs * dropped, kernel)
+    if cell.use_bias:
+        bias = _weight(cell, "bias")
+        made = tf.nn.bias_add(made, bias[0] if len(bias.shape) == 2 else bias)
+    made = tf.reshape(made, sizes)
+    return tf.ensure_shape(made, [time, batch, kernel.shape[1]])
+
+
+def _masks_of_states(cell: Any, h: Any) -> Any:
+    """Returns the dropout masks of the states for each gate, if there are any."""
+    if not 0 < cell.recurrent_dropout < 1:
+        return None
+    return cell.get_recurrent_dropout_mask(h)
+
+
+def _time_major(sequences: Any, dtype: str) -> tf.Tensor:
+    """Returns the vectors (time, batch, dim)."""
+    return tf.transpose(keras.ops.cast(sequences, dtype), [1, 0, 2])
+
+
+def _prepare_mask(layer: Any, mask: Any) -> tf.Tensor | None:
+    """Returns the mask (time, batch), in the order of the steps."""
+    mask = _unnested(mask)
+    if mask is None:
+        return None
+    mask = tf.transpose(tf.cast(mask, "bool"))
+    return tf.reverse(mask, [0]) if layer.go_backwards else mask

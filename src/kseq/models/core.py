@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from kseq.config import Seq2SeqConfig
 from kseq.layers import AttentionalHidden, ZeroState
+from kseq.layers.steps import unstack_steps
 from kseq.models.recurrent import (
     Stack,
     attention_layer,
@@ -335,12 +336,12 @@ class InputFeedingLoop(keras.layers.Layer):
         training: bool = False,
     ) -> tuple[Any, list[Any], Any]:
         steps = tf.shape(x)[1]
-        by_step = tf.transpose(x, [1, 0, 2])  # (time, batch, dim)
+        vectors = unstack_steps(tf.transpose(x, [1, 0, 2]))
         rows = memory.shape[0]
 
         def body(time: Any, states: Any, hiddens: Any, all_weights: Any) -> Any:
             hidden, states, weights = self.core(
-                by_step[time], states, memory, memory_mask, keys
+                vectors.read(time), states, memory, memory_mask, keys
             )
             return (
                 time + 1,

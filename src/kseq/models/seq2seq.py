@@ -21,6 +21,7 @@ from kseq.distribution import (
     together_with_other_workers,
 )
 from kseq.files import whole_file
+from kseq.gradients import sum_slices
 from kseq.losses import MaskedCrossentropy, token_weights
 from kseq.models import decoder as decoder_module
 from kseq.models import encoder as encoder_module
@@ -269,8 +270,9 @@ class Seq2Seq(DistributedTraining):
             loss = self.compute_loss(x, y, logits, sample_weight, training=True)
             scaled = self.optimizer.scale_loss(loss)
         if self.trainable_variables:  # none are left where all layers are frozen
+            gradients = tape.gradient(scaled, self.trainable_variables)
             self._apply_gradients(
-                tape.gradient(scaled, self.trainable_variables),
+                [sum_slices(each) for each in gradients],
                 self._gradient_change(y, sample_weight),
             )
         self._track_loss(loss, y, sample_weight)
@@ -287,13 +289,11 @@ class Seq2Seq(DistributedTraining):
         scale = self.optimizer.scale_loss(tf.ones(()))
 
         def change(gradient: Any) -> Any:
-            # The rows of an embedding's may stand there several times: they are summed.
-            dense = tf.convert_to_tensor(gradient)
             if limit is not None:
                 # Of the mean: what is cut from the sum at `limit` times its tokens.
-                largest = tf.cast(limit * scale, dense.dtype)
-                dense = tf.clip_by_value(dense, -largest, largest)
-            return dense * tf.cast(tokens, dense.dtype) if is_sum else dense
+                largest = tf.cast(limit * scale, gradient.dtype)
+                gradient = tf.clip_by_value(gradient, -largest, largest)
+            return gradient * tf.cast(tokens, gradient.dtype) if is_sum else gradient
 
         return change
 

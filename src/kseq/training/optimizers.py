@@ -4,20 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from kseq.checks import check_boolean, check_integer
+from kseq.gradients import sum_slices
 from kseq.training.rates import check_positive
 
 
 class _Exact:
     """What Keras 3.15 lacks to update by the true gradient, at the scheduled rate.
 
-    - The gradient of an embedding has a slice for each token read, several for a token
-      that occurs again. Keras squares and clips the slices one by one, which changes
-      norms, clipped values and second moments. Here the slices of a token are summed
-      before.
+    - Keras squares and clips the slices of an embedding's gradient one by one. Here
+      those of a token are summed before.
     - With accumulated gradients Keras gives a schedule the number of batches. Here it
       is the number of updates, as in `iterations`.
     """
@@ -29,22 +27,13 @@ class _Exact:
     def apply(
         self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None
     ) -> None:
-        super().apply([_summed(each) for each in grads], trainable_variables)  # type: ignore[misc]
+        super().apply([sum_slices(each) for each in grads], trainable_variables)  # type: ignore[misc]
 
     def _get_current_learning_rate(self) -> Any:
         rate = self._learning_rate
         if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
             return rate(self.iterations)
         return super()._get_current_learning_rate()  # type: ignore[misc]
-
-
-def _summed(gradient: Any) -> Any:
-    """Returns a gradient of slices as a dense one, others as they are."""
-    if not isinstance(gradient, tf.IndexedSlices):
-        return gradient
-    return tf.math.unsorted_segment_sum(
-        gradient.values, gradient.indices, gradient.dense_shape[0]
-    )
 
 
 @keras.saving.register_keras_serializable(package="kseq")

@@ -1,0 +1,519 @@
+"""How fast kseq trains, beside stock Keras and PyTorch.
+
+    python benchmarks/training.py [--workload tiny small mid big g2p multi30k] [--json]
+
+All contestants take steps of Adam on batches of ids, in turns, in one run; the time of
+a step is that from the end of one to the end of the next, so that waiting for data
+counts. Ratios (their time over that of kseq) are medians over the rounds.
+
+- `tiny`, `small`, `mid`, `big`: encoder and decoder of LSTMs, without attention,
+  lengths fixed, the same batches for all. `keras` is `keras.layers.LSTM` in a
+  functional model, as it is and with `jit_compile=True`, whichever is faster; `torch`
+  is `nn.LSTM` with two threads (`pip install "kseq[bench]"`).
+- `g2p`, `multi30k`: a bidirectional encoder, attention, lengths as in CMUDict and
+  Multi30k (from `--data DIR`, or a histogram kept here). `keras` is what its users
+  write: random batches padded to their longest, `keras.layers.LSTM` and `Attention`.
+  kseq makes its own batches of the same pairs, by length; times are for a target token.
+
+`gemm_share` is the part of kseq's time that its matrix products alone would take, at
+the rates of bare products of these shapes, measured in the same run. `waiting` is the
+part of kseq's time in which a step waits for its batch.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import importlib
+import json
+import pathlib
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import kseq
+from kseq.data import Examples, Vocabulary
+
+torch: Any = None
+with contextlib.suppress(ImportError):  # its column is left out
+    torch = importlib.import_module("torch")
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """What is learned from, and the sizes of a model."""
+
+    batch: int
+    units: int
+    layers: int
+    embedding: int | None  # None: one-hot
+    source_size: int
+    target_size: int
+    steps: int  # of a round
+    source_time: int = 0  # 0: as in real data
+    target_time: int = 0
+
+
+WORKLOADS = {
+    "tiny": Workload(32, 64, 1, None, 13, 13, 200, 8, 5),
+    "small": Workload(128, 128, 1, None, 13, 13, 80, 8, 5),
+    "mid": Workload(256, 256, 1, 128, 45, 45, 15, 10, 10),
+    "big": Workload(128, 512, 2, 256, 6000, 6000, 4, 16, 16),
+    "g2p": Workload(256, 256, 1, 256, 33, 43, 20),
+    "multi30k": Workload(128, 512, 1, 256, 8000, 6000, 8),
+}
+# Steps of a round before those that count: the first of a `fit` makes its iterator.
+WARM_UP = 2
+
+
+class Ends(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+    """Notes when each step ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[float] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Notes it."""
+        self.times.append(time.perf_counter())
+
+
+def spans(ends: list[float]) -> list[float]:
+    """Returns the seconds of the steps that count."""
+    return [b - a for a, b in zip(ends[WARM_UP - 1 :], ends[WARM_UP:], strict=False)]
+
+
+class Fitted:
+    """A compiled model and the batches that it is trained on."""
+
+    def __init__(self, model: Any, dataset: Callable[[int], tf.data.Dataset]) -> None:
+        self.model = model
+        self.dataset = dataset
+        self.taken = 0
+
+    def __call__(self, steps: int) -> list[float]:
+        """Takes steps; returns the seconds of each."""
+        ends = Ends()
+        self.model.fit(
+            self.dataset(self.taken),
+            steps_per_epoch=steps + WARM_UP,
+            epochs=1,
+            verbose=0,
+            callbacks=[ends],
+        )
+        self.taken += steps + WARM_UP
+        return spans(ends.times)
+
+
+def build_kseq(work: Workload, attention: bool, **options: Any) -> kseq.Seq2Seq:
+    """Builds and compiles the model of kseq."""
+    settings: dict[str, Any] = {
+        "source_vocab_size": work.source_size,
+        "target_vocab_size": work.target_size,
+        "units": work.units,
+    }
+    if work.embedding is None:
+        settings["source_representation"] = "one_hot"
+    else:
+        settings["embedding_dim"] = work.embedding
+    if attention:
+        settings["encoder_direction"] = "bidirectional"
+        settings["encoder_units"] = 512
+        settings["attention"] = "general"
+    else:
+        settings["encoder_layers"] = settings["decoder_layers"] = work.layers
+    model = kseq.build_seq2seq(**settings, **options)
+    model.compile("adam")
+    return model
+
+
+def build_keras(work: Workload, attention: bool, jit: bool) -> keras.Model:
+    """Builds and compiles what a user of Keras writes."""
+    layers = keras.layers
+    source = keras.Input((None,), dtype="int32", name="encoder_inputs")
+    target = keras.Input((None,), dtype="int32", name="decoder_inputs")
+
+    def embed(ids: Any, size: int) -> Any:
+        if work.embedding is None:  # one-hot vectors, by the fastest way there is
+            frozen = layers.Embedding(size, size, "identity", trainable=False)
+            return frozen(ids)
+        return layers.Embedding(size, work.embedding, mask_zero=attention)(ids)
+
+    x, states = embed(source, work.source_size), []
+    if attention:
+        lstm = layers.LSTM(256, return_sequences=True, return_state=True)
+        x, *states = layers.Bidirectional(lstm)(x)
+        first = [layers.Concatenate()(states[k::2]) for k in (0, 1)]
+        states = [[layers.Dense(work.units, "tanh")(state) for state in first]]
+    else:
+        for _ in range(work.layers):
+            x, *state = layers.LSTM(
+                work.units, return_sequences=True, return_state=True
+            )(x)
+            states.append(state)
+    memory, x = x, embed(target, work.target_size)
+    for state in states:
+        x = layers.LSTM(work.units, return_sequences=True)(x, initial_state=state)
+    if attention:
+        query = layers.Dense(512, use_bias=False)(x)
+        context = layers.Attention()([query, memory])
+        x = layers.Concatenate()([x, context])
+        x = layers.Dense(work.units, "tanh", use_bias=True)(x)
+    model = keras.Model([source, target], layers.Dense(work.target_size)(x))
+    model.compile(
+        "adam",
+        keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, ignore_class=0 if attention else None
+        ),
+        jit_compile=jit,
+    )
+    return model
+
+
+class Torch:
+    """The same in PyTorch."""
+
+    def __init__(self, work: Workload, batches: list[Any]) -> None:
+        torch.set_num_threads(2)
+        nn = torch.nn
+        width = work.embedding or work.source_size
+        self.one_hot = work.embedding is None
+        self.work = work
+        self.encoder = nn.LSTM(width, work.units, work.layers, batch_first=True)
+        self.decoder = nn.LSTM(width, work.units, work.layers, batch_first=True)
+        self.output = nn.Linear(work.units, work.target_size)
+        parts = [self.encoder, self.decoder, self.output]
+        if not self.one_hot:
+            self.source = nn.Embedding(work.source_size, width)
+            self.target = nn.Embedding(work.target_size, width)
+            parts += [self.source, self.target]
+        self.optimizer = torch.optim.Adam(nn.ModuleList(parts).parameters())
+        self.batches = [
+            [
+                torch.from_numpy(np.asarray(ids)).long()
+                for ids in (x["encoder_inputs"], x["decoder_inputs"], y)
+            ]
+            for x, y in batches
+        ]
+
+    def __call__(self, steps: int) -> list[float]:
+        """Takes steps; returns the seconds of each."""
+        functional = torch.nn.functional
+        ends = []
+        for step in range(steps + WARM_UP):
+            source, target, wanted = self.batches[step % len(self.batches)]
+            self.optimizer.zero_grad()
+            if self.one_hot:
+                x, y = (
+                    functional.one_hot(ids, self.work.source_size).float()
+                    for ids in (source, target)
+                )
+            else:
+                x, y = self.source(source), self.target(target)
+            _, state = self.encoder(x)
+            hidden, _ = self.decoder(y, state)
+            logits = self.output(hidden)
+            loss = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
+            loss.backward()
+            self.optimizer.step()
+            loss.item()  # as the others show it
+            ends.append(time.perf_counter())
+        return spans(ends)
+
+
+def fixed_batches(work: Workload, seed: int) -> list[Any]:
+    """Makes some batches of full rows."""
+    draw = np.random.default_rng(seed)
+    batches = []
+    for _ in range(8):
+        shapes = ((work.batch, work.source_time), (work.batch, work.target_time))
+        sizes = (work.source_size, work.target_size)
+        source, target = (
+            np.concatenate(
+                [
+                    draw.integers(4, size, (rows, time - 1)),
+                    np.full((rows, 1), 3),
+                ],
+                1,
+            ).astype("int32")
+            for (rows, time), size in zip(shapes, sizes, strict=True)
+        )
+        start = np.full((work.batch, 1), 2, "int32")
+        shifted = np.concatenate([start, target[:, :-1]], 1)
+        batches.append(({"encoder_inputs": source, "decoder_inputs": shifted}, target))
+    return batches
+
+
+def endless(batches: list[Any]) -> tf.data.Dataset:
+    """Returns batches from memory, over and over."""
+    x = {name: np.stack([x[name] for x, _ in batches]) for name in batches[0][0]}
+    y = np.stack([y for _, y in batches])
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    dataset = tf.data.Dataset.from_tensor_slices((x, y)).repeat().prefetch(2)
+    return dataset.with_options(options)
+
+
+def real_pairs(name: str, work: Workload, data: str | None, seed: int) -> Examples:
+    """Makes pairs of random tokens, as long as those of a corpus."""
+    if data is None:
+        path = pathlib.Path(__file__).with_name("lengths.json")
+        cells = np.array(json.loads(path.read_text("utf-8"))[name])
+        lengths = np.repeat(cells[:, :2], cells[:, 2], axis=0)
+    else:
+        lengths = np.array(list(count_tokens(name, data)))
+    draw = np.random.default_rng(seed)
+    sides = []
+    sizes = (work.source_size, work.target_size)
+    for column, size in zip(lengths.T, sizes, strict=True):
+        # As frequent as words are by Zipf's law.
+        weights = 1 / np.arange(1, size - 3)
+        shape = (len(column), column.max() + 1)
+        ids = draw.choice(size - 4, shape, p=weights / weights.sum()) + 4
+        places = np.arange(shape[1])
+        ids[places == column[:, None]] = 3
+        ids[places > column[:, None]] = 0
+        sides.append(ids)
+    vocabs = [Vocabulary([f"w{k}" for k in range(size - 4)]) for size in sizes]
+    return Examples(sides[0], sides[1], vocabs[0], vocabs[1])
+
+
+def count_tokens(name: str, data: str) -> Iterator[tuple[int, int]]:
+    """Yields the lengths of a corpus's pairs, in tokens."""
+    if name == "g2p":
+        for word, phonemes in kseq.data.cmudict("train", folder=data, verify=False):
+            yield len(word), len(phonemes.split())
+    else:
+        for pair in kseq.data.multi30k("train", folder=data, verify=False):
+            source, target = (len(text.split()) for text in pair)
+            yield source, target
+
+
+def padded(examples: Examples, batch: int, seed: int) -> Callable[[int], Any]:
+    """Returns random batches padded to their longest, as a user of Keras does."""
+    inputs, targets = examples.arrays()
+
+    def rows(source: Any, target: Any, wanted: Any) -> Any:
+        def trim(ids: Any) -> Any:
+            return ids[:, : tf.reduce_max(tf.math.count_nonzero(ids, axis=1))]
+
+        x = {"encoder_inputs": trim(source), "decoder_inputs": trim(target)}
+        return x, trim(wanted)
+
+    def dataset(taken: int) -> tf.data.Dataset:
+        arrays = (inputs["encoder_inputs"], inputs["decoder_inputs"], targets)
+        pairs = tf.data.Dataset.from_tensor_slices(arrays)
+        shuffled = pairs.shuffle(len(examples), seed=seed + taken).repeat()
+        return shuffled.batch(batch).map(rows).prefetch(2)
+
+    return dataset
+
+
+def gemm_seconds(work: Workload) -> float:
+    """Returns the time of a step's matrix products alone, at measured rates."""
+    total = 0.0
+
+    def spend(rows: int, inner: int, columns: int, times: int = 1) -> None:
+        nonlocal total
+        # Forward, and the two of the gradient.
+        for shape in (
+            (rows, inner, columns),
+            (rows, columns, inner),
+            (inner, rows, columns),
+        ):
+            total += times * _seconds(*shape)
+
+    def recurrent(time: int) -> None:
+        # The gradient of the kernel is one product over all steps.
+        total_rows = work.batch * time
+        nonlocal total
+        total += time * _seconds(work.batch, work.units, 4 * work.units)
+        total += time * _seconds(work.batch, 4 * work.units, work.units)
+        total += _seconds(work.units, total_rows, 4 * work.units)
+
+    for time_ in (work.source_time, work.target_time):
+        for layer in range(work.layers):
+            width = work.units if layer else work.embedding
+            if width:  # one-hot vectors choose rows
+                spend(work.batch * time_, width, 4 * work.units)
+            recurrent(time_)
+    spend(work.batch * work.target_time, work.units, work.target_size)
+    return total
+
+
+_measured: dict[tuple[int, int, int], float] = {}
+
+
+def _seconds(rows: int, inner: int, columns: int) -> float:
+    """Returns the time of a bare product."""
+    shape = (rows, inner, columns)
+    if shape not in _measured:
+        a, b = tf.random.normal((rows, inner)), tf.random.normal((inner, columns))
+
+        @tf.function(autograph=False)
+        def products(count: Any) -> Any:
+            return tf.while_loop(
+                lambda k, _: k < count,
+                lambda k, c: (k + 1, tf.matmul(a + 0 * c[0, 0], b)),
+                (0, tf.zeros((rows, columns))),
+            )
+
+        count = max(2, min(200, int(1e9 / (2 * rows * inner * columns))))
+        products(tf.constant(1))
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            products(tf.constant(count))
+            times.append((time.perf_counter() - start) / count)
+        _measured[shape] = statistics.median(times)
+    return _measured[shape]
+
+
+def waiting_share(fitted: Fitted, steps: int) -> float:
+    """Returns the part of the time of steps that they wait for their batches."""
+    batches = iter(fitted.dataset(fitted.taken))
+    waited, taken = [], []
+    for _ in range(steps + WARM_UP):
+        start = time.perf_counter()
+        x, y = next(batches)
+        middle = time.perf_counter()
+        fitted.model.train_on_batch(x, y)
+        waited.append(middle - start)
+        taken.append(time.perf_counter() - start)
+    return sum(waited[WARM_UP:]) / sum(taken[WARM_UP:])
+
+
+def contestants(
+    name: str, args: argparse.Namespace
+) -> tuple[dict[str, Any], dict[str, Callable[[int, int], float]]]:
+    """Makes the contestants of a workload, and what tells their tokens.
+
+    Returns:
+        By their names, callables that take steps; and callables that take the number of
+        the first step that counts and how many there are to their mean target tokens.
+    """
+    work = WORKLOADS[name]
+    keras.utils.set_random_seed(args.seed)
+    if work.source_time:
+        batches = fixed_batches(work, args.seed)
+        dataset = endless(batches)
+        made: dict[str, Any] = {
+            "kseq": Fitted(build_kseq(work, False), lambda _: dataset),
+            "keras": Fitted(build_keras(work, False, False), lambda _: dataset),
+            "keras_jit": Fitted(build_keras(work, False, True), lambda _: dataset),
+        }
+        if torch:
+            made["torch"] = Torch(work, batches)
+        tokens = float(work.batch * work.target_time)
+        return made, dict.fromkeys(made, lambda first, count: tokens)
+    examples = real_pairs(name, work, args.data, args.seed)
+    stream = kseq.data.BatchStream(examples, batch_size=work.batch, seed=args.seed)
+    random = padded(examples, work.batch, args.seed)
+    mean = float(np.count_nonzero(examples.target, axis=1).mean() * work.batch)
+
+    def counted(first: int, count: int) -> float:
+        found = [np.count_nonzero(stream.batch(first + k)[1]) for k in range(count)]
+        return float(np.mean(found))
+
+    return (
+        {
+            "kseq": Fitted(build_kseq(work, True), stream.dataset),
+            "keras": Fitted(build_keras(work, True, False), random),
+        },
+        {"kseq": counted, "keras": lambda first, count: mean},
+    )
+
+
+def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Lets all take steps in turn; returns what the table shows of a workload."""
+    work = WORKLOADS[name]
+    made, tokens = contestants(name, args)
+    steps = args.steps or work.steps
+    for contestant in made.values():
+        contestant(2)  # traces
+    per_token: dict[str, list[float]] = {key: [] for key in made}
+    per_step: dict[str, list[float]] = {key: [] for key in made}
+    for _ in range(args.rounds):
+        for key, contestant in made.items():
+            first = getattr(contestant, "taken", 0) + WARM_UP
+            # Fixed shapes take alike; of others every step counts.
+            middle = statistics.median if work.source_time else statistics.mean
+            seconds = middle(contestant(steps))
+            per_step[key].append(seconds)
+            per_token[key].append(seconds / tokens[key](first, steps))
+    if "keras_jit" in made:  # the faster of the two
+        slow, fast = sorted(
+            ("keras", "keras_jit"), key=lambda key: -statistics.median(per_token[key])
+        )
+        per_token["keras"], per_step["keras"] = per_token[fast], per_step[fast]
+        del slow, per_token["keras_jit"], per_step["keras_jit"]
+    ratios = {
+        key: statistics.median(
+            a / b for a, b in zip(times, per_token["kseq"], strict=True)
+        )
+        for key, times in per_token.items()
+        if key != "kseq"
+    }
+    step = statistics.median(per_step["kseq"])
+    return {
+        "workload": name,
+        "parameters": made["kseq"].model.count_params(),
+        "milliseconds_per_step": {
+            key: 1000 * statistics.median(times) for key, times in per_step.items()
+        },
+        "target_tokens_per_s": {
+            key: 1 / statistics.median(times) for key, times in per_token.items()
+        },
+        "ratio": ratios,
+        "gemm_share": gemm_seconds(work) / step if work.source_time else None,
+        "waiting": waiting_share(made["kseq"], steps),
+    }
+
+
+def main() -> None:
+    """Prints the table row by row, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS)
+    )
+    parser.add_argument("--data", help="folder of the corpora's files")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, help="of a round (default: as published)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+
+    names = ["kseq", "keras", "torch"]
+    if not args.json:
+        print(
+            "| workload | kseq, tokens/s | Keras | PyTorch | x Keras | x PyTorch | "
+            "ms/step | GEMM share | waiting |"
+        )
+        print("|---" * 9 + "|", flush=True)
+    found = []
+    for name in args.workload:
+        row = measure(name, args)
+        found.append(row)
+        if args.json:
+            continue
+        cells = [name]
+        cells += [_cell(row["target_tokens_per_s"].get(key), ",.0f") for key in names]
+        cells += [_cell(row["ratio"].get(key), ".2f") for key in names[1:]]
+        cells.append(_cell(row["milliseconds_per_step"]["kseq"], ",.1f"))
+        cells += [_cell(row["gemm_share"], ".2f"), _cell(row["waiting"], ".3f")]
+        print("| " + " | ".join(cells) + " |", flush=True)
+        keras.backend.clear_session()
+    if args.json:
+        print(json.dumps(found))
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+if __name__ == "__main__":
+    main()
