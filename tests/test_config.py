@@ -126,6 +126,7 @@ VALUE_ERRORS = [
     ({"decoder_init_layers": "first"}, "`decoder_init_layers` 'first' one layer 'all'"),
     ({"cell": "gru", "forget_bias": 1.0}, "`forget_bias` cell='lstm' 1.0 'gru'"),
     ({"forget_bias": math.inf}, "`forget_bias` finite inf"),
+    ({"cell": "simple_rnn", "fused": False}, "`fused` 'lstm' 'gru' 'simple_rnn'"),
     ({"initializer_scale": 0.0}, "`initializer_scale` > 0 0.0"),
     ({"initializer_scale": math.inf}, "`initializer_scale` finite inf"),
     (
@@ -352,6 +353,7 @@ def test_values_that_do_not_go_together_are_refused_by_name(
         {"cell": "layer_norm_lstm", "forget_bias": 0.0},
         {"cell": "layer_norm_gru", "recurrent_dropout": 0.1, "input_dropout": 0.1},
         {"hidden_dropout": 0.5},
+        {"cell": "gru", "fused": False},
         {"attention": "dot"},
         {"attention": "dot", "encoder_units": 6, "attention_units": 4},
         {"attention": "general", "encoder_units": 6, "decoder_units": 4},
@@ -594,6 +596,7 @@ def test_json_keeps_every_field() -> None:
         kernel_initializer="uniform",
         initializer_scale=0.08,
         forget_bias=2.0,
+        fused=False,
     )
     text = made.to_json()
     assert Seq2SeqConfig.from_json(text) == made

@@ -78,6 +78,9 @@ class Seq2SeqConfig:
             `"layer_norm_gru"` (Ba et al., 2016), or a recurrent Keras layer
             such as `keras.layers.GRU(1, reset_after=False)`, taken as a pattern:
             its own settings hold, its units are replaced.
+        fused: Make LSTMs and GRUs by kseq's `FusedLSTM` and `FusedGRU`, which compute
+            what Keras's layers do, in less time on a CPU. Default True; False makes
+            Keras's own.
         units: Width of every recurrent layer. Default 256. Of a bidirectional layer it
             is the whole output width, half for each direction (as in Sockeye, unlike
             `keras.layers.Bidirectional`).
@@ -184,6 +187,7 @@ class Seq2SeqConfig:
     target_embedding_dim: int | None = None
     reverse_source: bool = False
     cell: Any = "lstm"
+    fused: bool = True
     units: int = 256
     encoder_units: int | None = None
     decoder_units: int | None = None
@@ -544,6 +548,11 @@ class Seq2SeqConfig:
             raise ValueError(
                 "`forget_bias` is only for cell='lstm' and cell='layer_norm_lstm'. "
                 f"Received: {self.forget_bias} with cell={self.cell!r}."
+            )
+        if not self.fused and self.cell not in ("lstm", "gru"):
+            raise ValueError(
+                "`fused` is only for cell='lstm' and cell='gru'; of the others there "
+                f"is no fused one. Received: {self.fused} with cell={self.cell!r}."
             )
         acting = {"kernel_initializer"}
         if isinstance(self.cell, str):

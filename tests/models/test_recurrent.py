@@ -1,5 +1,6 @@
 """Cells and initializers: by name, or as Keras objects."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -204,3 +205,40 @@ def test_layers_of_one_shape_start_from_different_values(initializer: Any) -> No
     seen = {kernel.tobytes() for kernel in kernels}
     assert len(kernels) > 20
     assert len(seen) == len(kernels)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_without_fused_layers_it_is_the_same_model_of_keras_layers(
+    cell: str, tmp_path: Path
+) -> None:
+    made = []
+    for fused in (True, False):
+        keras.utils.set_random_seed(0)
+        model = build_seq2seq(
+            **SIZES,
+            cell=cell,
+            fused=fused,
+            encoder_direction="bidirectional",
+            attention="dot",
+        )
+        model.compile("sgd")
+        x = {"encoder_inputs": IDS, "decoder_inputs": TOKENS}
+        model.fit(x, np.array([[5, 6, 3], [7, 3, 0]]), epochs=2, verbose=0)
+        made.append(model)
+    fused, plain = made
+    kinds = {
+        "lstm": (FusedLSTM, keras.layers.LSTM),
+        "gru": (FusedGRU, keras.layers.GRU),
+    }
+    for model, kind in zip(made, kinds[cell], strict=True):
+        assert type(model.get_layer(f"decoder_{cell}_1")) is kind
+        encoder = model.get_layer(f"encoder_{cell}_1")
+        assert type(encoder.forward_layer) is type(encoder.backward_layer) is kind
+    for a, b in zip(fused.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    plain.save(tmp_path / "plain.keras")
+    again = keras.saving.load_model(tmp_path / "plain.keras")
+    assert not again.config.fused
+    for model in (again, fused):
+        found = model.generate(IDS, max_length=5)
+        assert np.array_equal(found.tokens, plain.generate(IDS, max_length=5).tokens)

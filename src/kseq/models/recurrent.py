@@ -67,8 +67,8 @@ def recurrent_layer(
             options["bias_initializer"] = ForgetBias(config.forget_bias)
             options["unit_forget_bias"] = False
         makers = {
-            "lstm": FusedLSTM,
-            "gru": FusedGRU,
+            "lstm": FusedLSTM if config.fused else keras.layers.LSTM,
+            "gru": FusedGRU if config.fused else keras.layers.GRU,
             "simple_rnn": keras.layers.SimpleRNN,
             "layer_norm_lstm": LayerNormLSTM,
             "layer_norm_gru": LayerNormGRU,
