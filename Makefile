@@ -57,8 +57,8 @@ format: $(dev)  ## Rewrite the code in the project's format
 	$(bin)/ruff check --fix
 	$(bin)/ruff format
 
-bench: $(dev)  ## Run the benchmarks, which print ratios measured side by side
-	@for script in benchmarks/*.py; do $(bin)/python $$script || exit 1; done
+bench: $(dev)  ## Measure decoding and training side by side, for docs/performance.md
+	$(bin)/python benchmarks/tables.py
 
 docs: $(docs)  ## Build the documentation in docs/_build/html
 	$(bin)/sphinx-build -W --keep-going --quiet -d docs/_build/doctrees docs docs/_build/html

@@ -114,6 +114,10 @@ def multi30k(count: int | None) -> Workload:
 
 
 WORKLOADS = {"addition": addition, "g2p": g2p, "multi30k": multi30k}
+HEADER = (
+    "| workload | search | batch | kseq | Keras tutorial | PyTorch | "
+    "x Keras tutorial | x PyTorch | GEMM share |\n" + "|---" * 9 + "|"
+)
 
 
 def _sources(draw: np.random.Generator, lengths: np.ndarray, size: int) -> np.ndarray:
@@ -510,31 +514,31 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
 
-    names = ["kseq", "keras_tutorial", "torch"]
     if not args.json:
-        print(
-            "| workload | search | batch | kseq | Keras tutorial | PyTorch | "
-            "x Keras tutorial | x PyTorch | GEMM share |"
-        )
-        print("|---" * 9 + "|", flush=True)
+        print(HEADER, flush=True)
     found = []
     for name in args.workload:
         for row in rows_of(name, args):
             found.append(row)
-            if args.json:
-                continue
-            cells = [row["workload"], row["search"], str(row["batch_size"])]
-            for key in names:
-                value = row["sentences_per_s"].get(key)
-                cells.append("" if value is None else f"{value:,.0f}")
-            for key in names[1:]:
-                value = row["ratio"].get(key)
-                cells.append("" if value is None else f"{value:.2f}")
-            share = row["gemm_share"]
-            cells.append("" if share is None else f"{share:.2f}")
-            print("| " + " | ".join(cells) + " |", flush=True)
+            if not args.json:
+                print(line(row), flush=True)
     if args.json:
         print(json.dumps(found))
+
+
+def line(row: dict[str, Any]) -> str:
+    """Returns a row of the table."""
+    names = ["kseq", "keras_tutorial", "torch"]
+    cells = [row["workload"], row["search"], str(row["batch_size"])]
+    for key in names:
+        value = row["sentences_per_s"].get(key)
+        cells.append("" if value is None else f"{value:,.0f}")
+    for key in names[1:]:
+        value = row["ratio"].get(key)
+        cells.append("" if value is None else f"{value:.2f}")
+    share = row["gemm_share"]
+    cells.append("" if share is None else f"{share:.2f}")
+    return "| " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ counts. Ratios (their time over that of kseq) are medians over the rounds.
 
 `gemm_share` is the part of kseq's time that its matrix products alone would take, at
 the rates of bare products of these shapes, measured in the same run. `waiting` is the
-part of kseq's time in which a step waits for its batch.
+part of kseq's time in which a step waits for its batch. `peak` is the most memory that
+some steps of `big` take, in a process of their own.
 """
 
 import argparse
@@ -26,7 +27,10 @@ import dataclasses
 import importlib
 import json
 import pathlib
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -66,6 +70,10 @@ WORKLOADS = {
     "g2p": Workload(256, 256, 1, 256, 33, 43, 20),
     "multi30k": Workload(128, 512, 1, 256, 8000, 6000, 8),
 }
+HEADER = (
+    "| workload | kseq, tokens/s | Keras | PyTorch | x Keras | x PyTorch | ms/step | "
+    "GEMM share | waiting | peak MiB | of Keras |\n" + "|---" * 11 + "|"
+)
 # Steps of a round before those that count: the first of a `fit` makes its iterator.
 WARM_UP = 2
 
@@ -471,7 +479,34 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
         "ratio": ratios,
         "gemm_share": gemm_seconds(work) / step if work.source_time else None,
         "waiting": waiting_share(made["kseq"], steps),
+        "peak_mib": peaks(name, args) if name == "big" else {},
     }
+
+
+def peaks(name: str, args: argparse.Namespace) -> dict[str, float]:
+    """Returns the most memory of kseq and of Keras, each in a process of its own."""
+    found = {}
+    for contestant in ("kseq", "keras"):
+        command = [sys.executable, __file__, "--workload", name, "--peak", contestant]
+        command += ["--seed", str(args.seed)]
+        printed = subprocess.run(
+            command, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
+        found[contestant] = float(printed)
+    return found
+
+
+def peak_of(name: str, contestant: str, args: argparse.Namespace) -> float:
+    """Trains one contestant a little; returns the most MiB that were resident."""
+    work = WORKLOADS[name]
+    keras.utils.set_random_seed(args.seed)
+    dataset = endless(fixed_batches(work, args.seed))
+    if contestant == "kseq":
+        model: Any = build_kseq(work, False)
+    else:
+        model = build_keras(work, False, False)
+    Fitted(model, lambda _: dataset)(5)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
@@ -485,30 +520,35 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="of a round (default: as published)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--peak", choices=["kseq", "keras"], help=argparse.SUPPRESS)
     args = parser.parse_args()
 
-    names = ["kseq", "keras", "torch"]
+    if args.peak:
+        print(peak_of(args.workload[0], args.peak, args))
+        return
     if not args.json:
-        print(
-            "| workload | kseq, tokens/s | Keras | PyTorch | x Keras | x PyTorch | "
-            "ms/step | GEMM share | waiting |"
-        )
-        print("|---" * 9 + "|", flush=True)
+        print(HEADER, flush=True)
     found = []
     for name in args.workload:
         row = measure(name, args)
         found.append(row)
-        if args.json:
-            continue
-        cells = [name]
-        cells += [_cell(row["target_tokens_per_s"].get(key), ",.0f") for key in names]
-        cells += [_cell(row["ratio"].get(key), ".2f") for key in names[1:]]
-        cells.append(_cell(row["milliseconds_per_step"]["kseq"], ",.1f"))
-        cells += [_cell(row["gemm_share"], ".2f"), _cell(row["waiting"], ".3f")]
-        print("| " + " | ".join(cells) + " |", flush=True)
+        if not args.json:
+            print(line(row), flush=True)
         keras.backend.clear_session()
     if args.json:
         print(json.dumps(found))
+
+
+def line(row: dict[str, Any]) -> str:
+    """Returns a row of the table."""
+    names = ["kseq", "keras", "torch"]
+    cells = [row["workload"]]
+    cells += [_cell(row["target_tokens_per_s"].get(key), ",.0f") for key in names]
+    cells += [_cell(row["ratio"].get(key), ".2f") for key in names[1:]]
+    cells.append(_cell(row["milliseconds_per_step"]["kseq"], ",.1f"))
+    cells += [_cell(row["gemm_share"], ".2f"), _cell(row["waiting"], ".3f")]
+    cells += [_cell(row["peak_mib"].get(key), ",.0f") for key in names[:2]]
+    return "| " + " | ".join(cells) + " |"
 
 
 def _cell(value: float | None, form: str) -> str:

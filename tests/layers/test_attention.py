@@ -60,9 +60,23 @@ def test_what_stands_at_the_padding_means_nothing(kind: str) -> None:
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-@every_kind
+class TiredHeads(layers.MultiHeadDotAttention):
+    """A user's own: heads that look less where all have looked before."""
+
+    looks_back = True
+
+    def score(self, query: Any, memory: Any, mask: Any, keys: Any, state: Any) -> Any:
+        scores = super().score(query, memory, mask, keys, None)
+        state = state if len(state.shape) == 3 else state[:, None]
+        return scores - state[:, None]
+
+    def advance(self, state: Any, weights: Any) -> Any:
+        return state + weights
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "heads_looking_back"])
 def test_a_step_at_a_time_gives_what_all_at_once_do(kind: str) -> None:
-    attention = KINDS[kind]()
+    attention = KINDS[kind]() if kind in KINDS else TiredHeads(8, heads=2)
     contexts, weights, *after = attention(QUERY, MEMORY, MASK)
     state = None
     for time in range(4):

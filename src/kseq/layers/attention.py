@@ -242,41 +242,35 @@ class Attention(keras.layers.Layer):
         steps = tf.shape(query)[1]
         queries = unstack_steps(tf.transpose(query, [1, 0, 2]))
 
-        def body(time: Any, state: Any, contexts: Any, all_weights: Any) -> Any:
-            context, weights = self.attend(
-                queries.read(time)[:, None], memory, mask, keys, state
-            )
-            weights = weights[:, 0]
-            return (
-                time + 1,
-                self._advance(state, weights),
-                contexts.write(time, context[:, 0]),
-                all_weights.write(time, weights),
-            )
+        states, weights = (
+            tf.TensorArray(self.weights_dtype, steps, element_shape=memory.shape[:2])
+            for _ in range(2)
+        )
+        has_heads = False
 
-        width = self.context_dim(memory.shape[-1])
-        _, state, contexts, all_weights = tf.while_loop(
+        def body(time: Any, state: Any, states: Any, all_weights: Any) -> Any:
+            nonlocal has_heads
+            scores = self.score(queries.read(time)[:, None], memory, mask, keys, state)
+            weights = self.weigh(scores, mask)[..., 0, :]  # (batch, [heads,] source)
+            has_heads = len(weights.shape) == 3
+            weights = ops.mean(weights, axis=1) if has_heads else weights
+            states = states.write(time, ops.cast(state, self.weights_dtype))
+            all_weights = all_weights.write(time, weights)
+            return time + 1, self._advance(state, weights), states, all_weights
+
+        _, state, states, weights = tf.while_loop(
             lambda time, *_: time < steps,
             body,
-            (
-                tf.constant(0),
-                state,
-                tf.TensorArray(
-                    memory.dtype, steps, element_shape=[memory.shape[0], width]
-                ),
-                tf.TensorArray(
-                    self.weights_dtype,
-                    steps,
-                    element_shape=[memory.shape[0], memory.shape[1]],
-                ),
-            ),
+            (tf.constant(0), state, states, weights),
             maximum_iterations=steps,
         )
-        return (
-            tf.transpose(contexts.stack(), [1, 0, 2]),  # (batch, time, context_dim)
-            tf.transpose(all_weights.stack(), [1, 0, 2]),  # (batch, time, source)
-            state,
-        )
+        # No step needs the context of another: all are made at once.
+        if has_heads:
+            states = tf.transpose(states.stack(), [1, 0, 2])  # (batch, time, source)
+            return *self.attend(query, memory, mask, keys, states), state
+        weights = tf.transpose(weights.stack(), [1, 0, 2])
+        context = self.context(ops.cast(weights, memory.dtype), memory, keys)
+        return context, weights, state
 
     def compute_mask(self, *args: Any, **kwargs: Any) -> None:
         return None

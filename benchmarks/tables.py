@@ -1,0 +1,82 @@
+"""Runs the benchmarks of speed and writes what they find into docs/performance.md.
+
+    python benchmarks/tables.py [decoding] [training]
+
+Each table stands there between two comments, with the machine, the versions and the
+date below it. Half an hour for both.
+"""
+
+import argparse
+import datetime
+import importlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import re
+import subprocess
+import sys
+
+BENCHMARKS = ("decoding", "training")
+HERE = pathlib.Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "performance.md"
+
+
+def main() -> None:
+    """Runs and writes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    args = parser.parse_args()
+    for name in args.names:
+        if name not in BENCHMARKS:
+            parser.error(f"NAME must be one of {', '.join(BENCHMARKS)}. Not: {name}")
+    for name in args.names or BENCHMARKS:
+        command = [sys.executable, str(HERE / f"{name}.py"), "--json"]
+        found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        module = importlib.import_module(name)
+        lines = [module.HEADER, *map(module.line, json.loads(found.stdout))]
+        table = "\n".join(lines)
+        print(table, flush=True)
+        new = replaced(PAGE.read_text("utf-8"), name, f"{table}\n\n{circumstances()}")
+        PAGE.write_text(new, "utf-8")
+
+
+def replaced(page: str, name: str, content: str) -> str:
+    """Returns a page with other content between the comments of a name."""
+    begin, end = f"<!-- begin {name} -->\n", f"\n<!-- end {name} -->"
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    if len(pattern.findall(page)) != 1:
+        raise ValueError(f"The page must have one place for '{name}'.")
+    return pattern.sub(lambda _: f"{begin}\n{content}\n{end}", page)
+
+
+def circumstances() -> str:
+    """Returns when, on what and with what the figures were made."""
+    versions = []
+    for package in ("tensorflow", "keras", "torch"):
+        try:
+            versions.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    when = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return (
+        f"(Seed 0; {when}; {os.cpu_count()}-core CPU ({processor()}), Python "
+        f"{platform.python_version()}, {', '.join(versions)}; kseq "
+        f"{importlib.metadata.version('kseq')}.)"
+    )
+
+
+def processor() -> str:
+    """Returns the name of the processor, and what of its vectors matters here."""
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    model = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    name = model[1].strip() if model else platform.machine()
+    return name + (" with AVX-512" if "avx512f" in text else "")
+
+
+if __name__ == "__main__":
+    main()
