@@ -27,7 +27,7 @@ import dataclasses
 import importlib
 import json
 import pathlib
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -506,7 +506,9 @@ def peak_of(name: str, contestant: str, args: argparse.Namespace) -> float:
     else:
         model = build_keras(work, False, False)
     Fitted(model, lambda _: dataset)(5)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not that of getrusage, which a process has from the one that started it.
+    status = pathlib.Path("/proc/self/status").read_text("utf-8")
+    return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024
 
 
 def main() -> None:

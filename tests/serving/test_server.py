@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from kseq import Translator
+from kseq.cli.serve import bind
 from kseq.decoding import BeamSearch
 
 
@@ -236,3 +237,9 @@ def test_what_cannot_be_served_is_one_line(
     assert result.returncode == status
     assert words in result.stderr.splitlines()[-1]
     assert result.stderr.count("\n") == 1
+
+
+def test_a_body_does_not_wait_until_its_head_is_acknowledged() -> None:
+    # asyncio turns Nagle's algorithm off where it sees that the protocol is TCP.
+    with bind("127.0.0.1", 0) as bound:
+        assert bound.proto == socket.IPPROTO_TCP
