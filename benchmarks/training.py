@@ -8,8 +8,8 @@ counts. Ratios (their time over that of kseq) are medians over the rounds.
 
 - `tiny`, `small`, `mid`, `big`: encoder and decoder of LSTMs, without attention,
   lengths fixed, the same batches for all. `keras` is `keras.layers.LSTM` in a
-  functional model, as it is and with `jit_compile=True`, whichever is faster; `torch`
-  is `nn.LSTM` with two threads (`pip install "kseq[bench]"`).
+  functional model; of it and of kseq, whichever is faster, with `jit_compile=True` or
+  without. `torch` is `nn.LSTM` with two threads (`pip install "kseq[bench]"`).
 - `g2p`, `multi30k`: a bidirectional encoder, attention, lengths as in CMUDict and
   Multi30k (from `--data DIR`, or a histogram kept here). `keras` is what its users
   write: random batches padded to their longest, `keras.layers.LSTM` and `Attention`.
@@ -117,7 +117,7 @@ class Fitted:
         return spans(ends.times)
 
 
-def build_kseq(work: Workload, attention: bool, **options: Any) -> kseq.Seq2Seq:
+def build_kseq(work: Workload, attention: bool, jit: bool) -> kseq.Seq2Seq:
     """Builds and compiles the model of kseq."""
     settings: dict[str, Any] = {
         "source_vocab_size": work.source_size,
@@ -134,8 +134,8 @@ def build_kseq(work: Workload, attention: bool, **options: Any) -> kseq.Seq2Seq:
         settings["attention"] = "general"
     else:
         settings["encoder_layers"] = settings["decoder_layers"] = work.layers
-    model = kseq.build_seq2seq(**settings, **options)
-    model.compile("adam")
+    model = kseq.build_seq2seq(**settings)
+    model.compile("adam", jit_compile=jit)
     return model
 
 
@@ -382,17 +382,24 @@ def _seconds(rows: int, inner: int, columns: int) -> float:
 
 
 def waiting_share(fitted: Fitted, steps: int) -> float:
-    """Returns the part of the time of steps that they wait for their batches."""
+    """Returns the part of the time of steps that they wait for their batches.
+
+    What it takes to pull a batch that is there already is not waiting: it is measured
+    on a dataset that says one batch over and over, and subtracted.
+    """
     batches = iter(fitted.dataset(fitted.taken))
+    same = iter(tf.data.Dataset.from_tensors(next(batches)).repeat())
     waited, taken = [], []
     for _ in range(steps + WARM_UP):
         start = time.perf_counter()
+        next(same)
+        began = time.perf_counter()
         x, y = next(batches)
         middle = time.perf_counter()
         fitted.model.train_on_batch(x, y)
-        waited.append(middle - start)
-        taken.append(time.perf_counter() - start)
-    return sum(waited[WARM_UP:]) / sum(taken[WARM_UP:])
+        waited.append((middle - began) - (began - start))
+        taken.append(time.perf_counter() - began)
+    return max(0.0, sum(waited[WARM_UP:]) / sum(taken[WARM_UP:]))
 
 
 def contestants(
@@ -410,7 +417,8 @@ def contestants(
         batches = fixed_batches(work, args.seed)
         dataset = endless(batches)
         made: dict[str, Any] = {
-            "kseq": Fitted(build_kseq(work, False), lambda _: dataset),
+            "kseq": Fitted(build_kseq(work, False, False), lambda _: dataset),
+            "kseq_jit": Fitted(build_kseq(work, False, True), lambda _: dataset),
             "keras": Fitted(build_keras(work, False, False), lambda _: dataset),
             "keras_jit": Fitted(build_keras(work, False, True), lambda _: dataset),
         }
@@ -429,7 +437,7 @@ def contestants(
 
     return (
         {
-            "kseq": Fitted(build_kseq(work, True), stream.dataset),
+            "kseq": Fitted(build_kseq(work, True, False), stream.dataset),
             "keras": Fitted(build_keras(work, True, False), random),
         },
         {"kseq": counted, "keras": lambda first, count: mean},
@@ -453,12 +461,16 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
             seconds = middle(contestant(steps))
             per_step[key].append(seconds)
             per_token[key].append(seconds / tokens[key](first, steps))
-    if "keras_jit" in made:  # the faster of the two
-        slow, fast = sorted(
-            ("keras", "keras_jit"), key=lambda key: -statistics.median(per_token[key])
-        )
-        per_token["keras"], per_step["keras"] = per_token[fast], per_step[fast]
-        del slow, per_token["keras_jit"], per_step["keras_jit"]
+    compiled = {}
+    for key in ("kseq", "keras"):
+        other = f"{key}_jit"
+        if other in made:
+            with_jit = per_token.pop(other)
+            steps_with_jit = per_step.pop(other)
+            faster = statistics.median(with_jit) < statistics.median(per_token[key])
+            compiled[key] = faster
+            if faster:
+                per_token[key], per_step[key] = with_jit, steps_with_jit
     ratios = {
         key: statistics.median(
             a / b for a, b in zip(times, per_token["kseq"], strict=True)
@@ -477,6 +489,7 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
             key: 1 / statistics.median(times) for key, times in per_token.items()
         },
         "ratio": ratios,
+        "compiled": compiled,
         "gemm_share": gemm_seconds(work) / step if work.source_time else None,
         "waiting": waiting_share(made["kseq"], steps),
         "peak_mib": peaks(name, args) if name == "big" else {},
@@ -502,7 +515,7 @@ def peak_of(name: str, contestant: str, args: argparse.Namespace) -> float:
     keras.utils.set_random_seed(args.seed)
     dataset = endless(fixed_batches(work, args.seed))
     if contestant == "kseq":
-        model: Any = build_kseq(work, False)
+        model: Any = build_kseq(work, False, False)
     else:
         model = build_keras(work, False, False)
     Fitted(model, lambda _: dataset)(5)
@@ -545,7 +558,9 @@ def line(row: dict[str, Any]) -> str:
     """Returns a row of the table."""
     names = ["kseq", "keras", "torch"]
     cells = [row["workload"]]
-    cells += [_cell(row["target_tokens_per_s"].get(key), ",.0f") for key in names]
+    for key in names:
+        mark = " (XLA)" if row["compiled"].get(key) else ""
+        cells.append(_cell(row["target_tokens_per_s"].get(key), ",.0f") + mark)
     cells += [_cell(row["ratio"].get(key), ".2f") for key in names[1:]]
     cells.append(_cell(row["milliseconds_per_step"]["kseq"], ",.1f"))
     cells += [_cell(row["gemm_share"], ".2f"), _cell(row["waiting"], ".3f")]
