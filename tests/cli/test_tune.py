@@ -33,7 +33,7 @@ def test_a_sweep_goes_on_and_its_best_model_translates(
     scores = [trial["score"] for trial in found["trials"]]
     assert scores == sorted(scores)
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
-    # The parser of pandas may be off by the last bit, Python's is not.
+    # The parser of pandas may be off by the last bit; Python's is not.
     table = pd.read_csv(folder / "results.csv", converters={"score": float})
     assert list(table["score"]) == scores
     best = Translator.load(found["best"])

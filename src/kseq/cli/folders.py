@@ -29,6 +29,24 @@ class History:
     best: int | None
 
 
+def records(frame: Any) -> list[dict[str, Any]]:
+    """Returns the rows of a pandas DataFrame for JSON, to the last bit.
+
+    What is missing, or no finite number, is None. (`DataFrame.to_json` rounds to 15
+    digits.)
+    """
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [
+        {
+            name: None
+            if isinstance(value, float) and not math.isfinite(value)
+            else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
+
+
 def read_history(place: ModelFolder) -> History | None:
     """Reads the history of a training, while it runs or later.
 

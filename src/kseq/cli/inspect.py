@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kseq.cli.folders import read_history
+from kseq.cli.folders import read_history, records
 from kseq.cli.parsing import Parser
 from kseq.config import Seq2SeqConfig
 from kseq.folder import CHECKPOINTS, CONFIG, ModelFolder
@@ -119,13 +119,7 @@ def look_into(folder: str, everything: bool = False) -> dict[str, Any]:
         "checkpoints": list(place.checkpoints()),
         "best_checkpoint": None if history is None else history.best,
         "best_by": None if history is None else history.metric,
-        "history": (
-            []
-            if history is None
-            else json.loads(
-                history.frame.to_json(orient="records", double_precision=15)
-            )
-        ),
+        "history": ([] if history is None else records(history.frame)),
         "use": _use(str(folder), kind, place.model.is_file()),
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from kseq.cli.folders import data_settings
+from kseq.cli.folders import data_settings, records
 from kseq.cli.parsing import Parser, UsageError, add_settings, say, usage
 from kseq.cli.quiet import load_tensorflow
 from kseq.files import whole_file
@@ -137,7 +137,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
             "best": str(sweep.folder / "best"),
             "objective": frame.attrs["objective"],
             "direction": frame.attrs["direction"],
-            "trials": json.loads(frame.to_json(orient="records", double_precision=15)),
+            "trials": records(frame),
         }
         print(json.dumps(found))
     else:
