@@ -480,6 +480,36 @@ def test_a_gpu_keeps_the_path_of_keras(
 
 
 @both
+def test_the_loop_of_keras_trains_only_what_has_no_loop_here(
+    cls: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    original = ORIGINALS[cls].inner_loop
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append(self)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(ORIGINALS[cls], "inner_loop", counted)
+    x = draw(2, 4, 3)
+    for options in (
+        {},
+        {"use_bias": False},
+        {"dropout": 0.5, "recurrent_dropout": 0.5},
+        *([{"reset_after": False}] if cls is FusedGRU else []),
+    ):
+        cls(UNITS, **options)(x, training=True)
+        assert not calls
+    for name in ("activation", "recurrent_activation"):
+        layer = cls(UNITS, **{name: "softsign"})
+        layer(x)
+        assert not calls
+        layer(x, training=True)
+        assert calls == [layer]
+        calls.clear()
+
+
+@both
 def test_an_unrolled_layer_has_no_loop(cls: Any) -> None:
     def loops(layer: Any) -> int:
         graph = tf.function(lambda x: layer(x)).get_concrete_function(x)
