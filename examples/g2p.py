@@ -90,7 +90,8 @@ def learn(
             batch_size=args.batch_size,
             learning_rate=0.002,
             schedule="cosine",
-            decay_steps=updates,
+            # Two epochs more: the last would otherwise be learnt at a rate of nearly 0.
+            decay_steps=updates + 2 * updates_an_epoch,
             warmup_steps=updates // 15,
             label_smoothing=0.1,
             max_updates=updates,

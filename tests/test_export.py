@@ -88,12 +88,16 @@ ARCHITECTURES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("ratio", [None, LengthRatio(1.5, 0.25)])
+@pytest.mark.parametrize(
+    ("ratio", "architectures"),
+    [(None, ARCHITECTURES[:2]), (LengthRatio(1.5, 0.25), ARCHITECTURES[2:])],
+    ids=["256 steps", "length ratio"],
+)
 def test_a_saved_model_has_the_outputs_and_scores_of_the_translator(
-    tmp_path: Path, ratio: LengthRatio | None
+    tmp_path: Path, ratio: LengthRatio | None, architectures: list[dict[str, Any]]
 ) -> None:
     given, translators = [], []
-    for k, settings in enumerate(ARCHITECTURES):
+    for k, settings in enumerate(architectures):
         translator = make(**settings)
         translator.length_ratio = ratio
         folder = tmp_path / str(k)
