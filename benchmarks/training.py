@@ -16,7 +16,7 @@ counts. Ratios (their time over that of kseq) are medians over the rounds.
   kseq makes its own batches of the same pairs, by length; times are for a target token.
 
 `gemm_share` is the part of kseq's time that its matrix products alone would take, at
-the rates of bare products of these shapes, measured in the same run. `waiting` is the
+the rates of bare products of these shapes, measured in each round. `waiting` is the
 part of kseq's time in which a step waits for its batch. `peak` is the most memory that
 some steps of `big` take, in a process of their own.
 """
@@ -24,6 +24,7 @@ some steps of `big` take, in a process of their own.
 import argparse
 import contextlib
 import dataclasses
+import functools
 import importlib
 import json
 import pathlib
@@ -321,9 +322,10 @@ def padded(examples: Examples, batch: int, seed: int) -> Callable[[int], Any]:
     return dataset
 
 
-def gemm_seconds(work: Workload) -> float:
-    """Returns the time of a step's matrix products alone, at measured rates."""
+def gemm_seconds(work: Workload, products: "Products") -> float:
+    """Returns the time of a step's matrix products alone, at the rates of now."""
     total = 0.0
+    seconds = functools.cache(products)
 
     def spend(rows: int, inner: int, columns: int, times: int = 1) -> None:
         nonlocal total
@@ -333,15 +335,15 @@ def gemm_seconds(work: Workload) -> float:
             (rows, columns, inner),
             (inner, rows, columns),
         ):
-            total += times * _seconds(*shape)
+            total += times * seconds(*shape)
 
     def recurrent(time: int) -> None:
         # The gradient of the kernel is one product over all steps.
         total_rows = work.batch * time
         nonlocal total
-        total += time * _seconds(work.batch, work.units, 4 * work.units)
-        total += time * _seconds(work.batch, 4 * work.units, work.units)
-        total += _seconds(work.units, total_rows, 4 * work.units)
+        total += time * seconds(work.batch, work.units, 4 * work.units)
+        total += time * seconds(work.batch, 4 * work.units, work.units)
+        total += seconds(work.units, total_rows, 4 * work.units)
 
     for time_ in (work.source_time, work.target_time):
         for layer in range(work.layers):
@@ -353,32 +355,37 @@ def gemm_seconds(work: Workload) -> float:
     return total
 
 
-_measured: dict[tuple[int, int, int], float] = {}
+class Products:
+    """Times bare products of matrices."""
 
+    def __init__(self) -> None:
+        self.loops: dict[tuple[int, int, int], tuple[Any, int]] = {}
 
-def _seconds(rows: int, inner: int, columns: int) -> float:
-    """Returns the time of a bare product."""
-    shape = (rows, inner, columns)
-    if shape not in _measured:
+    def __call__(self, rows: int, inner: int, columns: int) -> float:
+        """Returns the seconds of one of (rows, inner) and (inner, columns) now."""
+        shape = (rows, inner, columns)
+        if shape not in self.loops:
+            self.loops[shape] = self._loop(*shape)
+        loop, count = self.loops[shape]
+        start = time.perf_counter()
+        loop(tf.constant(count))
+        return (time.perf_counter() - start) / count
+
+    def _loop(self, rows: int, inner: int, columns: int) -> tuple[Any, int]:
         a, b = tf.random.normal((rows, inner)), tf.random.normal((inner, columns))
+
+        def body(k: Any, product: Any) -> Any:
+            with tf.control_dependencies([product]):  # one after the other
+                again = tf.identity(a)
+            return k + 1, tf.matmul(again, b)
 
         @tf.function(autograph=False)
         def products(count: Any) -> Any:
-            return tf.while_loop(
-                lambda k, _: k < count,
-                lambda k, c: (k + 1, tf.matmul(a + 0 * c[0, 0], b)),
-                (0, tf.zeros((rows, columns))),
-            )
+            first = tf.zeros((rows, columns))
+            return tf.while_loop(lambda k, _: k < count, body, (0, first))
 
-        count = max(2, min(200, int(1e9 / (2 * rows * inner * columns))))
         products(tf.constant(1))
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            products(tf.constant(count))
-            times.append((time.perf_counter() - start) / count)
-        _measured[shape] = statistics.median(times)
-    return _measured[shape]
+        return products, max(3, min(400, int(4e9 / (2 * rows * inner * columns))))
 
 
 def waiting_share(fitted: Fitted, steps: int) -> float:
@@ -453,7 +460,10 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
         contestant(2)  # traces
     per_token: dict[str, list[float]] = {key: [] for key in made}
     per_step: dict[str, list[float]] = {key: [] for key in made}
+    products, gemm = Products(), []
     for _ in range(args.rounds):
+        if work.source_time:
+            gemm.append(gemm_seconds(work, products))
         for key, contestant in made.items():
             first = getattr(contestant, "taken", 0) + WARM_UP
             # Fixed shapes take alike; of others every step counts.
@@ -478,7 +488,7 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
         for key, times in per_token.items()
         if key != "kseq"
     }
-    step = statistics.median(per_step["kseq"])
+    shares = [alone / step for alone, step in zip(gemm, per_step["kseq"], strict=False)]
     return {
         "workload": name,
         "parameters": made["kseq"].model.count_params(),
@@ -490,7 +500,7 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
         },
         "ratio": ratios,
         "compiled": compiled,
-        "gemm_share": gemm_seconds(work) / step if work.source_time else None,
+        "gemm_share": statistics.median(shares) if shares else None,
         "waiting": waiting_share(made["kseq"], steps),
         "peak_mib": peaks(name, args) if name == "big" else {},
     }
