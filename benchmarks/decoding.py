@@ -31,7 +31,7 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from products import product_loop
 
 import kseq
 from kseq.decoding import BeamSearch, Greedy
@@ -400,23 +400,13 @@ def gemm_seconds(
 
 def _rate(rows: int, inner: int, columns: int) -> float:
     """Returns the rate of a bare product, in operations a second."""
-    a, b = tf.random.normal((rows, inner)), tf.random.normal((inner, columns))
-
-    @tf.function(autograph=False)
-    def product(count: Any) -> Any:
-        return tf.while_loop(
-            lambda k, _: k < count,
-            lambda k, c: (k + 1, tf.matmul(a + 0 * c[0, 0], b)),
-            (0, tf.zeros((rows, columns))),
-        )
-
+    product = product_loop(rows, inner, columns)
     count = max(1, int(2e9 / (2 * rows * inner * columns)))
     count = min(count, 200)
-    product(tf.constant(1))
     times = []
     for _ in range(3):
         start = time.perf_counter()
-        product(tf.constant(count))
+        product(count)
         times.append(time.perf_counter() - start)
     return 2.0 * rows * inner * columns * count / min(times)
 

@@ -39,6 +39,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from products import product_loop
 
 import kseq
 from kseq.data import Examples, Vocabulary
@@ -322,7 +323,24 @@ def padded(examples: Examples, batch: int, seed: int) -> Callable[[int], Any]:
     return dataset
 
 
-def gemm_seconds(work: Workload, products: "Products") -> float:
+class Products:
+    """Times bare products of matrices."""
+
+    def __init__(self) -> None:
+        self.loops: dict[tuple[int, int, int], Callable[[int], None]] = {}
+
+    def __call__(self, rows: int, inner: int, columns: int) -> float:
+        """Returns the seconds of one of (rows, inner) and (inner, columns) now."""
+        shape = (rows, inner, columns)
+        if shape not in self.loops:
+            self.loops[shape] = product_loop(*shape)
+        count = max(3, min(400, int(4e9 / (2 * rows * inner * columns))))
+        start = time.perf_counter()
+        self.loops[shape](count)
+        return (time.perf_counter() - start) / count
+
+
+def gemm_seconds(work: Workload, products: Products) -> float:
     """Returns the time of a step's matrix products alone, at the rates of now."""
     total = 0.0
     seconds = functools.cache(products)
@@ -353,39 +371,6 @@ def gemm_seconds(work: Workload, products: "Products") -> float:
             recurrent(time_)
     spend(work.batch * work.target_time, work.units, work.target_size)
     return total
-
-
-class Products:
-    """Times bare products of matrices."""
-
-    def __init__(self) -> None:
-        self.loops: dict[tuple[int, int, int], tuple[Any, int]] = {}
-
-    def __call__(self, rows: int, inner: int, columns: int) -> float:
-        """Returns the seconds of one of (rows, inner) and (inner, columns) now."""
-        shape = (rows, inner, columns)
-        if shape not in self.loops:
-            self.loops[shape] = self._loop(*shape)
-        loop, count = self.loops[shape]
-        start = time.perf_counter()
-        loop(tf.constant(count))
-        return (time.perf_counter() - start) / count
-
-    def _loop(self, rows: int, inner: int, columns: int) -> tuple[Any, int]:
-        a, b = tf.random.normal((rows, inner)), tf.random.normal((inner, columns))
-
-        def body(k: Any, product: Any) -> Any:
-            with tf.control_dependencies([product]):  # one after the other
-                again = tf.identity(a)
-            return k + 1, tf.matmul(again, b)
-
-        @tf.function(autograph=False)
-        def products(count: Any) -> Any:
-            first = tf.zeros((rows, columns))
-            return tf.while_loop(lambda k, _: k < count, body, (0, first))
-
-        products(tf.constant(1))
-        return products, max(3, min(400, int(4e9 / (2 * rows * inner * columns))))
 
 
 def waiting_share(fitted: Fitted, steps: int) -> float:

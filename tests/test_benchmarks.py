@@ -41,7 +41,9 @@ def test_where_figures_come_from_is_told() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["training", "decoding"])
-def test_a_benchmark_prints_rows_that_its_table_shows(name: str) -> None:
+def test_a_benchmark_prints_rows_that_its_table_shows(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     few = {"training": ["tiny", "--steps=2"], "decoding": ["addition", "--count=40"]}
     command = [sys.executable, str(FOLDER / f"{name}.py"), "--rounds=1", "--json"]
     found = subprocess.run(
@@ -51,6 +53,7 @@ def test_a_benchmark_prints_rows_that_its_table_shows(name: str) -> None:
         text=True,
     )
     rows = json.loads(found.stdout)
+    monkeypatch.syspath_prepend(FOLDER)  # as where it is run as a script
     module = load(name)
     for row in rows:
         assert module.line(row).count("|") == module.HEADER.splitlines()[0].count("|")
