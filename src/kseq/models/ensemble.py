@@ -6,6 +6,7 @@ from typing import Any
 from kseq.config import Seq2SeqConfig
 from kseq.decoding import Hypotheses
 from kseq.decoding.ensembles import AVERAGINGS
+from kseq.models.derived import Derived
 from kseq.models.generation import Generator, check_source
 from kseq.models.seq2seq import Seq2Seq
 
@@ -70,9 +71,7 @@ class Ensemble:
                 )
         self.models = models
         self.averaging = averaging
-        self._generator = Generator(
-            [model.search_member() for model in models], averaging
-        )
+        self.derived = Derived(self)
 
     @property
     def config(self) -> Seq2SeqConfig:
@@ -95,6 +94,13 @@ class Ensemble:
         weights are the mean over the models.
         """
         source = check_source(source, self.config.encoder)
-        return self._generator(
+        return self._searches()(
             source, search, max_length, batch_size, attention, prefix
         )
+
+    def _searches(self) -> Generator:
+        def make() -> Generator:
+            members = [model.search_member() for model in self.models]
+            return Generator(members, self.averaging, self.derived.compiled)
+
+        return self.derived.get("searches", make)

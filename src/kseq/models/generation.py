@@ -1,8 +1,6 @@
 """Decoding with models: checked arrays in, one compiled search, arrays out."""
 
 import collections
-import functools
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -18,6 +16,7 @@ from kseq.decoding.constraints import END, START
 from kseq.decoding.search import Problem
 from kseq.decoding.steps import as_step
 from kseq.models.decoder import Decoder
+from kseq.models.derived import compiled, describe
 from kseq.models.folding import FoldedDecoder
 
 # Compiled searches are kept, the latest of them: each takes memory.
@@ -127,13 +126,20 @@ class Generator:
     Args:
         members: The models.
         averaging: How distributions are averaged; see `kseq.decoding.averaged`.
+        compile: What makes a graph of a function of tensors and its signature.
     """
 
-    def __init__(self, members: Sequence[Member], averaging: str = "linear") -> None:
+    def __init__(
+        self,
+        members: Sequence[Member],
+        averaging: str = "linear",
+        compile: Callable[[Callable[..., Any], list[Any]], Any] = compiled,
+    ) -> None:
         self._members = members
         self._averaging = averaging
+        self._compile = compile
         self._compiled: collections.OrderedDict[Any, Any] = collections.OrderedDict()
-        self._tables = compiled(lambda: [member.tables() for member in members], [])
+        self._tables = compile(lambda: [member.tables() for member in members], [])
         self._table_signature = [member.table_signature() for member in members]
 
     @property
@@ -213,9 +219,7 @@ class Generator:
         self, search: Search, attention: bool, with_prefix: bool, folds: bool
     ) -> Any:
         """Returns the compiled search; it is traced at its first call only."""
-        name = type(search).__module__, type(search).__qualname__
-        config = json.dumps(search.get_config(), sort_keys=True)
-        key = (*name, config, attention, with_prefix, folds)
+        key = (describe(search), attention, with_prefix, folds)
         if key in self._compiled:
             self._compiled.move_to_end(key)
             return self._compiled[key]
@@ -233,7 +237,7 @@ class Generator:
         signature = [self._members[0].source, numbers, numbers]
         signature += [ids] if with_prefix else []
         signature += [self._table_signature] if folds else []
-        self._compiled[key] = compiled(run, signature)
+        self._compiled[key] = self._compile(run, signature)
         if len(self._compiled) > _MOST_COMPILED:
             self._compiled.popitem(last=False)
         return self._compiled[key]
@@ -293,19 +297,6 @@ class Generator:
                 attention=attention,
             )
         )
-
-
-def compiled(function: Callable[..., Any], signature: list[Any]) -> Any:
-    """Returns a function in graph form, for all shapes of a signature.
-
-    Args:
-        function: A function of tensors.
-        signature: Its `tf.TensorSpec`s.
-    """
-    # TensorFlow counts the traces of what is written in one place together, and would
-    # warn of many; of an object like this it counts its own.
-    alone = functools.partial(function)
-    return tf.function(alone, input_signature=signature, autograph=False)
 
 
 def _spec(tensor: Any) -> tf.TensorSpec:

@@ -9,6 +9,7 @@ import keras
 from kseq.config import Seq2SeqConfig
 from kseq.decoding import Hypotheses
 from kseq.models.decoder import Decoder
+from kseq.models.derived import Derived
 from kseq.models.generation import Generator, PlainMember, check_source
 
 
@@ -47,8 +48,15 @@ class InferenceModels:
     config: Seq2SeqConfig
 
     @functools.cached_property
-    def _generator(self) -> Generator:
-        return Generator([PlainMember(self.encoder, self.decoder_step)])
+    def _derived(self) -> Derived:
+        return Derived(self.encoder, self.decoder_step)
+
+    def _searches(self) -> Generator:
+        def make() -> Generator:
+            member = PlainMember(self.encoder, self.decoder_step)
+            return Generator([member], compile=self._derived.compiled)
+
+        return self._derived.get("searches", make)
 
     def generate(
         self,
@@ -78,7 +86,7 @@ class InferenceModels:
             True
         """
         source = check_source(source, self.config.encoder)
-        return self._generator(
+        return self._searches()(
             source, search, max_length, batch_size, attention, prefix
         )
 

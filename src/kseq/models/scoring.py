@@ -1,6 +1,5 @@
 """Scores of given outputs: the model's log-probabilities of forced tokens."""
 
-import weakref
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,8 @@ from tqdm import tqdm
 from kseq.checks import check_integer
 from kseq.decoding.ensembles import averaged
 from kseq.models.ensemble import Ensemble
-from kseq.models.generation import check_source, compiled, real_steps
+from kseq.models.generation import check_source, real_steps
 from kseq.models.seq2seq import INPUTS, Seq2Seq
-
-# A compiled function for each model: it holds the model weakly, so that it goes too.
-_COMPILED: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
 
 
 def score(
@@ -69,16 +65,16 @@ def score(
     row_of = np.repeat(np.arange(len(source)), len(flat) // max(len(source), 1))
     lengths = (flat != 0).sum(axis=1)
     source_lengths = real_steps(source).sum(axis=1)[row_of]
-    functions = _COMPILED.setdefault(model, {})
-    if free_running not in functions:
-        functions[free_running] = _compiled(model, free_running)
+    function = model.derived.get(
+        ("score", free_running), lambda: _compiled(model, free_running)
+    )
     found = np.zeros(flat.shape, np.float32)
     order = np.lexsort((source_lengths, lengths))
     starts = range(0, len(flat), batch_size)
     for start in tqdm(starts, desc="scoring", delay=2, leave=False, disable=None):
         rows = order[start : start + batch_size]
         longest = max(int(lengths[rows].max()), 1)
-        found[rows, :longest] = functions[free_running](
+        found[rows, :longest] = function(
             tf.convert_to_tensor(
                 source[row_of[rows], : source_lengths[rows].max(initial=1)]
             ),
@@ -161,20 +157,17 @@ def forced_log_probs(
 
 
 def _compiled(model: Seq2Seq | Ensemble, free_running: bool) -> Any:
-    held = weakref.ref(model)
     first = model.models[0] if isinstance(model, Ensemble) else model
     inputs = first.input[INPUTS[0]]
 
     def run(source: Any, target: Any) -> Any:
-        model = held()
-        assert model is not None  # whoever calls holds it
         return forced_log_probs(model, source, target, free_running)
 
     signature = [
         tf.TensorSpec(inputs.shape, inputs.dtype),
         tf.TensorSpec((None, None), "int32"),
     ]
-    return compiled(run, signature)
+    return model.derived.compiled(run, signature)
 
 
 def _check_target(target: Any, rows: int, vocab_size: int) -> np.ndarray:

@@ -26,6 +26,7 @@ from kseq.losses import MaskedCrossentropy, token_weights
 from kseq.models import decoder as decoder_module
 from kseq.models import encoder as encoder_module
 from kseq.models.decoder import Decoder
+from kseq.models.derived import Derived
 from kseq.models.encoder import build_encoder
 from kseq.models.feeding import fed_back_logits
 from kseq.models.generation import FoldedMember, Generator, check_source
@@ -57,6 +58,7 @@ class Seq2Seq(DistributedTraining):
     Attributes:
         config: The `Seq2SeqConfig` it was built from.
         graph: The places in its graph that inference starts from.
+        derived: What is compiled from it, made again once a layer changes.
     """
 
     def __init__(
@@ -78,8 +80,7 @@ class Seq2Seq(DistributedTraining):
         self.config = config
         self.graph = Graph(encoder.input, memory, memory_mask, states, keys, decoder)
         self.dtype_policy = policy  # `compile` scales the loss of "mixed_float16"
-        self._inference_models: InferenceModels | None = None
-        self._generator: Generator | None = None
+        self.derived = Derived(self)
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         # Before Keras sees them: it would cast float ids to int without a word.
@@ -338,9 +339,7 @@ class Seq2Seq(DistributedTraining):
         )
 
     def _inference(self) -> InferenceModels:
-        if self._inference_models is None:
-            self._inference_models = build_inference_models(self)
-        return self._inference_models
+        return self.derived.get("inference", lambda: build_inference_models(self))
 
     def _track_loss(self, loss: Any, y: Any, sample_weight: Any) -> None:
         """Adds a batch to the loss that `fit` displays, by its number of tokens.
@@ -410,9 +409,10 @@ class Seq2Seq(DistributedTraining):
         )
 
     def _searches(self) -> Generator:
-        if self._generator is None:
-            self._generator = Generator([self.search_member()])
-        return self._generator
+        def make() -> Generator:
+            return Generator([self.search_member()], compile=self.derived.compiled)
+
+        return self.derived.get("searches", make)
 
     def search_member(self) -> FoldedMember:
         """Returns the model as a search sees it."""
