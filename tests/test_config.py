@@ -124,6 +124,22 @@ VALUE_ERRORS = [
         "`decoder_init_layers` decoder_init='zeros' 'first'",
     ),
     ({"decoder_init_layers": "first"}, "`decoder_init_layers` 'first' one layer 'all'"),
+    (
+        {"cell": "layer_norm_lstm", "encoder_units": 1},
+        "`encoder_units` >= 2 'layer_norm_lstm' 1",
+    ),
+    (
+        {"cell": "layer_norm_gru", "decoder_units": 1},
+        "`decoder_units` >= 2 'layer_norm_gru' 1",
+    ),
+    (
+        {
+            "cell": "layer_norm_gru",
+            "units": 2,
+            "encoder_direction": "bidirectional_first",
+        },
+        "`encoder_units` >= 4 each direction 2",
+    ),
     ({"cell": "gru", "forget_bias": 1.0}, "`forget_bias` cell='lstm' 1.0 'gru'"),
     ({"forget_bias": math.inf}, "`forget_bias` finite inf"),
     ({"cell": "simple_rnn", "fused": False}, "`fused` 'lstm' 'gru' 'simple_rnn'"),

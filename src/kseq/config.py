@@ -12,6 +12,8 @@ from kseq.checks import nearest_name
 FORMAT_VERSION = 1
 
 CELLS = ("lstm", "gru", "simple_rnn", "layer_norm_lstm", "layer_norm_gru")
+# The cells with layer normalization: their names, and the classes of their layers.
+_NORMALIZED = ("layer_norm_lstm", "layer_norm_gru", "LayerNormLSTM", "LayerNormGRU")
 DIRECTIONS = ("forward", "bidirectional_first", "bidirectional")
 SOURCE_REPRESENTATIONS = ("embedding", "one_hot", "features")
 TARGET_REPRESENTATIONS = ("embedding", "one_hot")
@@ -144,14 +146,16 @@ class Seq2SeqConfig:
         decoder_init: Where the decoder's initial state comes from: `"last"` (default),
             the encoder's final state, of each direction its own; `"mean"`, the mean of
             the memory over the real steps; `"zeros"`, which keeps the source from a
-            decoder that has no other way to it. With as many layers on both
-            sides `"last"` goes layer by layer, else every decoder layer starts from
-            the encoder's top layer.
+            decoder that has no other way to it. With as many layers on both sides
+            `"last"` goes layer by layer. With unequal numbers of layers, or where
+            `decoder_init_layers` is `"first"`, it takes the state of the encoder's top
+            layer.
         decoder_init_projection: `"auto"` (default) passes the state on unchanged where
             the widths agree and through a dense tanh layer, one for each decoder layer
             and state, where they do not; `"dense"` always uses the dense layers.
-        decoder_init_layers: `"all"` (default) decoder layers, or only the `"first"`,
-            the others starting from zeros (as in CNTK's grapheme-to-phoneme example).
+        decoder_init_layers: Decoder layers that start from that state: `"all"`
+            (default), or only the `"first"`, as in CNTK's grapheme-to-phoneme example.
+            The others start from zeros.
         kernel_initializer: Initializer of all kernels: a Keras name, config or object.
             Default `"glorot_uniform"`.
         recurrent_initializer: Initializer of the recurrent kernels. Default
@@ -465,6 +469,7 @@ class Seq2SeqConfig:
                 f"it for each direction. Received: {units} with encoder_direction="
                 f"{self.encoder_direction!r}."
             )
+        self._check_normalized()
         for side in ("encoder", "decoder"):
             first = getattr(self, f"{side}_residual_from")
             layers = getattr(self, side).layers
@@ -472,6 +477,21 @@ class Seq2SeqConfig:
                 raise ValueError(
                     f"`{side}_residual_from` must be between 2 and the number of "
                     f"layers of the {side}, {layers}. Received: {first}."
+                )
+
+    def _check_normalized(self) -> None:
+        """Refuses a layer that would normalize a single value."""
+        name = self.cell if isinstance(self.cell, str) else self.cell.get("class_name")
+        if name not in _NORMALIZED:
+            return
+        forward = self.encoder_direction == "forward"
+        for side, least in (("encoder", 2 if forward else 4), ("decoder", 2)):
+            units = getattr(self, side).units
+            if units < least:
+                raise ValueError(
+                    f"`{side}_units` must be >= {least} with cell={name!r}"
+                    f"{', 2 for each direction' if least == 4 else ''}: normalizing a "
+                    f"single value always gives 0. Received: {units}."
                 )
 
     def _check_rates(self) -> None:

@@ -178,12 +178,13 @@ class DistributedTraining(keras.Model):
             )
             if gradient is not None or _is_single()
         ]
-        if _is_single():
-            self.optimizer.apply_gradients(
-                [(None if g is None else change(g), v) for g, v in pairs]
-            )
-            return
         context = tf.distribute.get_replica_context()
+        if _is_single():
+            with _without_sums(context):
+                self.optimizer.apply_gradients(
+                    [(None if g is None else change(g), v) for g, v in pairs]
+                )
+            return
         summed = context.all_reduce(
             tf.distribute.ReduceOp.SUM, [gradient for gradient, _ in pairs]
         )
@@ -291,6 +292,22 @@ def _grow_memory(gpu: Any) -> None:
 
 def _is_single() -> bool:
     return bool(tf.distribute.get_strategy().num_replicas_in_sync == 1)
+
+
+@contextlib.contextmanager
+def _without_sums(context: tf.distribute.ReplicaContext | None) -> Iterator[None]:
+    """Lets an optimizer of one replica be called without its sum over the replicas.
+
+    TensorFlow keeps the graph of each such sum in memory for ever.
+    """
+    if context is None:  # inside a merge, where an optimizer makes no sum
+        yield
+        return
+    context.all_reduce = lambda reduce_op, value, options=None: value
+    try:
+        yield
+    finally:
+        vars(context).pop("all_reduce", None)  # another thread may have been faster
 
 
 @contextlib.contextmanager

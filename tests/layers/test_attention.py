@@ -291,3 +291,26 @@ class LooksAtTheFirst(layers.Attention):
 def test_an_attention_of_ones_own_needs_its_scores_only() -> None:
     weights = LooksAtTheFirst()(QUERY, MEMORY, MASK)[1].numpy()
     assert (weights[..., 0] == 1).all()
+
+
+def test_keys_that_are_missing_in_a_later_call_are_refused() -> None:
+    attention = layers.AdditiveAttention(5)
+    query, memory = np.ones((2, 5), "float32"), np.ones((2, 4, 3), "float32")
+    keys = attention.keys_layer(3)(memory)
+    attention(query, memory, keys=keys)
+    with pytest.raises(ValueError, match="`keys` must be given in every call"):
+        attention(query, memory)
+    # The other way round both calls have what they need, and so has one without keys.
+    attention = layers.AdditiveAttention(5)
+    expected = attention(query, memory)
+    found = attention(query, memory, keys=attention.memory_layer(memory))
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-6)
+    attention = layers.GeneralAttention()
+    attention(query, memory, keys=memory)
+    attention(query, memory)
+
+
+def test_a_state_for_a_layer_that_does_not_look_back_is_refused() -> None:
+    query, memory = np.ones((2, 5), "float32"), np.ones((2, 4, 3), "float32")
+    with pytest.raises(ValueError, match="`state` must be None for GeneralAttention"):
+        layers.GeneralAttention()(query, memory, state=np.zeros((2, 4), "float32"))

@@ -1,6 +1,8 @@
 """The recurrent layers with a faster loop, against those of Keras."""
 
 import functools
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kseq.layers import FusedGRU, FusedLSTM
+from kseq.layers import FusedGRU, FusedLSTM, backward
 
 UNITS = 8
 ORIGINALS = {FusedLSTM: keras.layers.LSTM, FusedGRU: keras.layers.GRU}
@@ -409,6 +411,127 @@ def test_the_gradients_are_the_numeric_ones(
 
     made, numeric = tf.test.compute_gradient(run, values, delta=1e-5)
     assert_close(made, numeric, 1e-8)
+
+
+def jacobians(layer: Any, x: tf.Tensor) -> Any:
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        y = layer(x, mask=MASK[:2], training=True)
+    return tape.jacobian(y, x), tape.batch_jacobian(y, x)
+
+
+def penalty_gradients(layer: Any, x: tf.Tensor) -> Any:
+    with tf.GradientTape() as outer:
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            total = tf.reduce_sum(layer(x, mask=MASK[:2], training=True) ** 2)
+        penalty = tf.reduce_sum(inner.gradient(total, x) ** 2)
+    return outer.gradient(penalty, layer.trainable_variables)
+
+
+def forward_gradient(layer: Any, x: tf.Tensor) -> Any:
+    with tf.autodiff.ForwardAccumulator(x, tf.ones_like(x)) as accumulator:
+        y = layer(x, mask=MASK[:2], training=True)
+    return accumulator.jvp(y)
+
+
+def gradients_of_each_row(layer: Any, x: tf.Tensor) -> Any:
+    def gradients(row: tf.Tensor) -> Any:
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(layer(row[None], training=True) ** 2)
+        return tape.gradient(total, layer.trainable_variables)
+
+    return tf.vectorized_map(gradients, x)
+
+
+def gradients_through_a_map(layer: Any, x: tf.Tensor) -> Any:
+    with tf.GradientTape() as tape:
+        y = tf.vectorized_map(lambda row: layer(row[None], training=True)[0], x)
+        total = tf.reduce_sum(y**2)
+    return tape.gradient(total, layer.trainable_variables)
+
+
+def recomputed_gradients(layer: Any, x: tf.Tensor) -> Any:
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = tf.recompute_grad(lambda x: layer(x, training=True))(x)
+    return tape.gradient(y, [x, *layer.trainable_variables])
+
+
+KINDS = [(FusedLSTM, {}), (FusedGRU, {}), (FusedGRU, {"reset_after": False})]
+DERIVATIVES = [penalty_gradients, forward_gradient, recomputed_gradients]
+# TensorFlow compiles these, which takes some seconds each.
+COMPILED = [jacobians, gradients_of_each_row, gradients_through_a_map]
+# One of them for `make test`.
+QUICK = (FusedLSTM, jacobians)
+
+
+@pytest.mark.parametrize(
+    ("cls", "options", "derivative"),
+    [
+        pytest.param(
+            cls,
+            options,
+            derivative,
+            marks=pytest.mark.slow
+            if derivative in COMPILED and (cls, derivative) != QUICK
+            else (),
+        )
+        for cls, options in KINDS
+        for derivative in DERIVATIVES + COMPILED
+    ],
+)
+def test_other_derivatives_than_one_gradient_are_those_of_keras(
+    cls: Any, options: dict[str, Any], derivative: Callable[..., Any]
+) -> None:
+    layer, original = pair(cls, return_sequences=True, **options)
+    x = tf.constant(draw(2, 4, 3))
+    assert_close(derivative(layer, x), derivative(original, x), 1e-4)
+
+
+@pytest.mark.parametrize(("cls", "options"), KINDS)
+@pytest.mark.parametrize("where", ["eager", "tape", "function"])
+def test_the_gradient_written_by_hand_is_the_one_that_is_taken(
+    cls: Any, options: dict[str, Any], where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    original = backward._tanh_gradient
+
+    def counted(y: tf.Tensor, d: tf.Tensor) -> tf.Tensor:
+        calls.append(y)
+        return original(y, d)
+
+    monkeypatch.setattr(backward, "_tanh_gradient", counted)
+    layer, _ = pair(cls, **options)
+
+    def total(x: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(layer(x, training=True))
+
+    def gradient(x: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.function(total)(x) if where == "function" else total(x)
+        return tape.gradient(y, x)
+
+    x = tf.constant(draw(2, 4, 3))
+    assert (tf.function(gradient) if where == "tape" else gradient)(x) is not None
+    assert calls
+
+
+@both
+def test_traced_graphs_die_with_their_function(cls: Any) -> None:
+    layer, _ = pair(cls, return_sequences=True)
+    graphs = []
+    for _ in range(2):
+
+        @tf.function
+        def gradients(x: tf.Tensor) -> Any:
+            return values_and_gradients(layer, x, training=True)[1]
+
+        graphs.append(weakref.ref(gradients.get_concrete_function(draw(2, 4, 3)).graph))
+    del gradients
+    gc.collect()
+    assert [graph() for graph in graphs] == [None, None]
 
 
 @both

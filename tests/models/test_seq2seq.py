@@ -1,6 +1,8 @@
 """The whole model: how it looks, what it takes, how it trains."""
 
+import gc
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework.func_graph import FuncGraph
 
 from kseq import Seq2Seq, Seq2SeqConfig, build_decoder, build_encoder, build_seq2seq
 from kseq.losses import MaskedCrossentropy
@@ -622,3 +625,46 @@ def test_an_optimizer_of_keras_gets_one_gradient_for_a_token_that_occurs_again(
         weights.append(model.get_weights())
     for stock, exact in zip(*weights, strict=True):
         np.testing.assert_allclose(stock, exact, atol=1e-6)
+
+
+def test_graphs_and_models_die_with_the_last_reference() -> None:
+    inputs, targets = data()
+
+    def fitted() -> weakref.ref[Any]:
+        model = make()
+        model.compile()
+        model.fit(inputs, targets, verbose=0)
+        return weakref.ref(model)
+
+    def graphs() -> int:
+        gc.collect()
+        return sum(isinstance(each, FuncGraph) for each in gc.get_objects())
+
+    before = graphs()
+    model = fitted()
+    assert graphs() == before
+    assert model() is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"attention": "general", "input_feeding": True},
+        {"attention": "coverage", "input_feeding": True, "cell": "gru"},
+        {"attention": "multi_head_dot", "cell": "layer_norm_lstm", "layers": 2},
+        {"attention": "dot", "input_feeding": True, "recurrent_dropout": 0.5},
+    ],
+)
+def test_a_batch_known_to_be_empty_gives_empty_logits(settings: dict[str, Any]) -> None:
+    model = make(**settings)
+    inputs = {name: ids[:0] for name, ids in data()[0].items()}
+    assert model(inputs).shape == (0, 6, 12)
+    specs = {name: tf.TensorSpec(ids.shape, "int32") for name, ids in inputs.items()}
+    graph = tf.function(lambda x: model(x, training=True), input_signature=[specs])
+    assert graph(inputs).shape == (0, 6, 12)
+
+
+@pytest.mark.parametrize("name", ["encoder_inputs", "decoder_inputs"])
+def test_inputs_without_a_step_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"`{name}` .* time of 1 or more.*7, 0"):
+        make()(feed(**{name: np.zeros((ROWS, 0), "int32")}))

@@ -1,5 +1,6 @@
 """Attention: where in the source a decoder looks."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import keras
@@ -22,8 +23,9 @@ class Attention(keras.layers.Layer):
         mask: Boolean (batch, source_length), True at the real steps of the source.
             Default None: all.
         keys: What `keys_layer` makes of the memory, where that is done once for many
-            steps. Default None: made here.
-        state: Float (batch, source_length), for a layer that looks back: what
+            steps. Default None: made here, by a layer that the first call makes: a
+            layer that was given keys in its first call must be given them in each.
+        state: Float (batch, source_length), only for a layer that looks back: what
             `initial_state` returns, or the state after the step before. Default None:
             the initial one.
 
@@ -32,6 +34,10 @@ class Attention(keras.layers.Layer):
         [time,] source_length), which are 0 at padding and have the sum 1 (0 for a row
         of padding only); and, where the layer looks back, the state after the last
         step.
+
+    Raises:
+        ValueError: If `keys` is missing after a first call with keys, or `state` is
+            given to a layer that does not look back.
     """
 
     looks_back: ClassVar[bool] = False
@@ -42,6 +48,7 @@ class Attention(keras.layers.Layer):
         # The weights and the state stay in float32 where the rest is in float16.
         super().__init__(autocast=False, **kwargs)
         self.memory_layer: keras.layers.Layer | None = None
+        self._needs_keys = False
 
     @property
     def weights_dtype(self) -> str:
@@ -131,10 +138,11 @@ class Attention(keras.layers.Layer):
         state_shape: Any = None,
     ) -> None:
         """Makes the layer's weights."""
-        if keys_shape is None:
-            self.memory_layer = self.keys_layer(memory_shape[-1])
-            if self.memory_layer is not None:
-                self.memory_layer.build(memory_shape)
+        layer = self.keys_layer(memory_shape[-1], name="keys")
+        self._needs_keys = layer is not None and keys_shape is not None
+        if layer is not None and keys_shape is None:
+            self.memory_layer = layer
+            layer.build(memory_shape)
         self.build_scores(query_shape[-1], memory_shape[-1])
         self.built = True
 
@@ -155,6 +163,7 @@ class Attention(keras.layers.Layer):
         state: Any = None,
     ) -> tuple[Any, ...]:
         """Attends; see the class."""
+        self._check_arguments(keys, state)
         query = ops.cast(query, self.compute_dtype)
         memory = ops.cast(memory, self.compute_dtype)
         single = len(query.shape) == 2
@@ -232,6 +241,19 @@ class Attention(keras.layers.Layer):
         mask = mask[:, None] if len(scores.shape) == 3 else mask[:, None, None]
         return masked_softmax(ops.cast(scores, self.weights_dtype), mask)
 
+    def _check_arguments(self, keys: Any, state: Any) -> None:
+        if keys is None and self._needs_keys:
+            raise ValueError(
+                "`keys` must be given in every call of an attention layer that was "
+                "given them in its first: it has no layer to make its own. "
+                "Received: None. Give the output of `keys_layer`, or make a new layer."
+            )
+        if state is not None and not self.looks_back:
+            raise ValueError(
+                f"`state` must be None for {type(self).__name__}, which does not look "
+                f"back at earlier weights. Received: a state of shape {state.shape}."
+            )
+
     def _advance(self, state: Any, weights: Any) -> Any:
         return ops.cast(self.advance(state, weights), state.dtype)
 
@@ -283,6 +305,7 @@ class Attention(keras.layers.Layer):
         keys: Any = None,
         state: Any = None,
     ) -> tuple[keras.KerasTensor, ...]:
+        self._check_arguments(keys, state)
         batch, source_length, memory_dim = memory.shape
         steps = query.shape[:-1]  # (batch, [time])
         dtype = self.compute_dtype
@@ -324,9 +347,14 @@ def flat(layer: keras.layers.Dense, x: Any) -> Any:
     Returns:
         Float (..., units).
     """
-    shape = tf.concat([tf.shape(x)[:-1], [layer.units]], axis=0)
-    y = tf.reshape(layer(tf.reshape(x, [-1, x.shape[-1]])), shape)
-    return tf.ensure_shape(y, [*x.shape[:-1], layer.units])
+    return _by_rows(layer, x, layer.units)
+
+
+def _by_rows(function: Callable[[Any], Any], x: Any, width: int) -> Any:
+    """Applies a function of float (rows, dim), to (rows, width), to (..., dim)."""
+    shape = tf.concat([tf.shape(x)[:-1], [width]], axis=0)
+    y = tf.reshape(function(tf.reshape(x, [-1, x.shape[-1]])), shape)
+    return tf.ensure_shape(y, [*x.shape[:-1], width])
 
 
 def _times_transposed(x: Any, layer: keras.layers.Dense) -> Any:
@@ -608,7 +636,8 @@ class LocationSensitiveAttention(AdditiveAttention):
         windows = tf.gather(padded, places, axis=2)  # (batch, time, source, kernel)
         windows = ops.cast(windows, self.compute_dtype)
         kernel = ops.cast(self.convolution_kernel, self.compute_dtype)
-        return flat(self.location_layer, ops.matmul(windows, kernel))
+        found = _by_rows(lambda x: ops.matmul(x, kernel), windows, self.filters)
+        return flat(self.location_layer, found)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.eager import record  # there is no public way to a tape
+
+from kseq.layers.steps import unstack_steps
 
 # Takes the index of a step and the states to the new states and what is to be kept.
 _Step = Callable[[tf.Tensor, tuple[Any, ...]], tuple[tuple[Any, ...], tuple[Any, ...]]]
@@ -41,7 +44,7 @@ def lstm_states(
     """
     units = h.shape[-1]
 
-    @tf.custom_gradient
+    @_with_gradient
     def run(projected: Any, h_0: Any, c_0: Any, kernel: Any) -> Any:
         products = _Products(kernel, dropped)
 
@@ -59,10 +62,12 @@ def lstm_states(
         all_h = [saved[0].stack()] if sequences else []  # (time, batch, units)
 
         def gradient(d_h: Any, d_c: Any, *d_all: Any) -> Any:
+            arrays = _readable(saved)
+
             def backward(t: Any, states: Any) -> Any:
                 states = (_with_output(states[0], d_all, t), states[1])
                 d_h, d_c = _taken(mask, t, states)
-                i, f, g, o, seen, c = (array.read(t) for array in saved[1:])
+                i, f, g, o, seen, c = (array.read(t) for array in arrays[1:])
                 d_c += _tanh_gradient(seen, d_h * o)
                 d_gates = tf.concat(
                     [
@@ -80,7 +85,7 @@ def lstm_states(
                 backward, (d_h, d_c), projected, [4 * units], backwards=True
             )
             d_gates = found.stack()
-            before = _before(h_0, saved, all_h)
+            before = _before(h_0, arrays, all_h)
             d_kernel = products.kernel_gradient(before, d_gates)
             return d_gates, d_h, d_c, d_kernel
 
@@ -115,7 +120,7 @@ def gru_states(
     """
     units = h.shape[-1]
 
-    @tf.custom_gradient
+    @_with_gradient
     def run(projected: Any, h_0: Any, kernel: Any, *bias: Any) -> Any:
         products = _Products(kernel, dropped)
 
@@ -135,10 +140,12 @@ def gru_states(
         all_h = [saved[0].stack()] if sequences else []  # (time, batch, units)
 
         def gradient(d_h: Any, *d_all: Any) -> Any:
+            arrays = _readable(saved)
+
             def backward(t: Any, states: Any) -> Any:
                 states = (_with_output(states[0], d_all, t),)
                 (d_h,) = _taken(mask, t, states)
-                z, r, g, y_g, h = (array.read(t) for array in saved[1:])
+                z, r, g, y_g, h = (array.read(t) for array in arrays[1:])
                 d_z = _sigmoid_gradient(z, d_h * (h - g))
                 kept = d_h * z
                 d_g = _tanh_gradient(g, d_h - kept)
@@ -151,7 +158,7 @@ def gru_states(
                 backward, (d_h,), projected, [3 * units, units], backwards=True
             )
             d_y, d_g = (array.stack() for array in found)
-            before = _before(h_0, saved, all_h)
+            before = _before(h_0, arrays, all_h)
             d_kernel = products.kernel_gradient(before, d_y)
             d_bias = [tf.reduce_sum(d_y, [0, 1]) for _ in bias]
             d_x = tf.concat([d_y[..., : 2 * units], d_g], 2)  # (time, batch, 3 * units)
@@ -186,7 +193,7 @@ def gru_states_reset_before(
     """
     units = h.shape[-1]
 
-    @tf.custom_gradient
+    @_with_gradient
     def run(projected: Any, h_0: Any, kernel: Any) -> Any:
         of_gates = _Products(kernel[:, : 2 * units], dropped and dropped[:2])
         of_candidate = _Products(kernel[:, 2 * units :], dropped and dropped[2:])
@@ -205,10 +212,12 @@ def gru_states_reset_before(
         all_h = [saved[0].stack()] if sequences else []  # (time, batch, units)
 
         def gradient(d_h: Any, *d_all: Any) -> Any:
+            arrays = _readable(saved)
+
             def backward(t: Any, states: Any) -> Any:
                 states = (_with_output(states[0], d_all, t),)
                 (d_h,) = _taken(mask, t, states)
-                z, r, g, h = (array.read(t) for array in saved[2:])
+                z, r, g, h = (array.read(t) for array in arrays[2:])
                 kept = d_h * z
                 d_g = _tanh_gradient(g, d_h - kept)
                 d_reset = of_candidate.states_gradient(d_g)
@@ -227,11 +236,11 @@ def gru_states_reset_before(
             )
             d_x = found.stack()  # (time, batch, 3 * units)
             n = 2 * units
-            before = _before(h_0, saved, all_h)
+            before = _before(h_0, arrays, all_h)
             d_kernel = tf.concat(
                 [
                     of_gates.kernel_gradient(before, d_x[..., :n]),
-                    of_candidate.kernel_gradient(saved[1].stack(), d_x[..., n:]),
+                    of_candidate.kernel_gradient(arrays[1].stack(), d_x[..., n:]),
                 ],
                 1,
             )
@@ -344,6 +353,59 @@ def _loop(
         maximum_iterations=steps,  # XLA needs it
     )
     return states, arrays
+
+
+def _with_gradient(run: Callable[..., Any]) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """Does what `tf.custom_gradient` does, and keeps no graph alive.
+
+    In a graph `tf.custom_gradient` registers a new gradient function for each trace and
+    never removes it, so every traced graph stays in memory. Here the function belongs
+    to the operation it is for.
+
+    Args:
+        run: Takes tensors to a tuple of tensors and to the function that takes the
+            gradients of these to those of its arguments.
+    """
+
+    def call(*inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        if tf.executing_eagerly():
+            return tf.custom_gradient(run)(*inputs)
+        outputs, gradient = run(*inputs)
+        count, tensors = len(outputs), [*outputs, *inputs]
+
+        def of_all(*d_tensors: Any) -> list[Any]:
+            return [None] * count + list(gradient(*d_tensors[:count]))
+
+        graph = tf.compat.v1.get_default_graph()
+        with graph.gradient_override_map({"IdentityN": _GRADIENT}):
+            same = tf.identity_n(tensors)
+        same[0].op._kseq_gradient = of_all  # for `tf.gradients`, and that of a function
+        record.record_operation(_GRADIENT, same, tensors, of_all)  # for a tape
+        return tuple(same[:count])
+
+    return call
+
+
+_GRADIENT = "kseq_recurrence"
+
+
+@tf.RegisterGradient(_GRADIENT)
+def _gradient_of_operation(op: tf.Operation, *d_outputs: Any) -> Any:
+    gradient = getattr(op, "_kseq_gradient", None)
+    if gradient is None:  # a copy of the graph: TensorFlow's gradient of the loop
+        return d_outputs
+    return gradient(*d_outputs)
+
+
+def _readable(saved: Sequence[tf.TensorArray]) -> Sequence[tf.TensorArray]:
+    """Returns arrays that the graph of a gradient can read.
+
+    The steps of an eager loop may have a gradient in a graph, that of a jacobian, which
+    can read tensors made outside of it, but not arrays.
+    """
+    if tf.executing_eagerly() or tf.is_symbolic_tensor(saved[0].flow):
+        return saved
+    return [unstack_steps(array.stack()) for array in saved]
 
 
 def _before(

@@ -18,8 +18,8 @@ class LayerNormLSTMCell(keras.layers.LSTMCell):
     """One step of an LSTM with layer normalization, for `LayerNormLSTM`.
 
     Args:
-        units: Width of both states; 2 or more, since of one value less its mean
-            nothing is left.
+        units: Width of both states; 2 or more, since normalizing a single value always
+            gives 0.
         epsilon: Positive float, added to the variances. Default 1e-5.
         **kwargs: Those of `keras.layers.LSTMCell`, by name.
 
@@ -97,8 +97,8 @@ class LayerNormGRUCell(keras.layers.GRUCell):
     """One step of a GRU with layer normalization, for `LayerNormGRU`.
 
     Args:
-        units: Width of the state; 2 or more, since of one value less its mean nothing
-            is left.
+        units: Width of the state; 2 or more, since normalizing a single value always
+            gives 0.
         epsilon: Positive float, added to the variances. Default 1e-5.
         **kwargs: Those of `keras.layers.GRUCell`, by name.
 
@@ -184,8 +184,8 @@ class LayerNormLSTM(keras.layers.LSTM):
     this, so on a GPU it is slower than `keras.layers.LSTM`.
 
     Args:
-        units: Width of the output; 2 or more, since of one value less its mean nothing
-            is left.
+        units: Width of the output; 2 or more, since normalizing a single value always
+            gives 0.
         epsilon: Positive float, added to the variances. Default 1e-5.
         **kwargs: Those of `keras.layers.LSTM`, by name, but `use_cudnn`: `dropout`,
             `recurrent_dropout`, `return_sequences`, `return_state`, `go_backwards`...
@@ -249,8 +249,8 @@ class LayerNormGRU(keras.layers.GRU):
     slower than `keras.layers.GRU`.
 
     Args:
-        units: Width of the output; 2 or more, since of one value less its mean nothing
-            is left.
+        units: Width of the output; 2 or more, since normalizing a single value always
+            gives 0.
         epsilon: Positive float, added to the variances. Default 1e-5.
         **kwargs: Those of `keras.layers.GRU`, by name, but `use_cudnn`: `dropout`,
             `recurrent_dropout`, `return_sequences`, `return_state`, `go_backwards`...
@@ -321,7 +321,7 @@ def _check_units(units: int) -> None:
     # Not before the build: a pattern for the builders may have any width.
     if units < 2:
         raise ValueError(
-            "`units` must be 2 or more: of one value less its mean nothing is left. "
+            "`units` must be 2 or more: normalizing a single value always gives 0. "
             f"Received: {units}."
         )
 

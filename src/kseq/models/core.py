@@ -41,6 +41,9 @@ class LayerByLayer:
             # needs no mask, which would cost time.
             outputs, *after = layer(inputs, initial_state=states)
             return outputs, after
+        if inputs.shape[0] == 0:  # Keras's cells fail on a batch known to be empty
+            outputs, *after = layer(inputs[:, None], initial_state=states)
+            return outputs[:, 0], after
         outputs, after = layer.cell(inputs, states)
         return outputs, list(after) if isinstance(after, list | tuple) else [after]
 

@@ -113,6 +113,11 @@ class Seq2Seq(DistributedTraining):
                     f"`{name}` must have the shape {shape}. Received: "
                     f"{tuple(value.shape)}."
                 )
+            if value.shape[1] == 0:
+                raise ValueError(
+                    f"`{name}` must have the shape {shape} with a time of 1 or more. "
+                    f"Received: {tuple(value.shape)}."
+                )
 
     def compile(
         self,
