@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kseq.plotting import attention_map, learning_curve, sweep
+from kseq.plotting import attention_map, learning_curve, sweep, training_curves
 
 HISTORY = {
     "loss": [3.0, 2.0, 1.0, 0.5],
@@ -60,6 +60,38 @@ def test_validation_every_few_epochs_stands_at_its_epochs(
     history = {"loss": [1.0] * epochs, "val_loss": [1.0] * len(validated)}
     ax = learning_curve(history)
     assert list(ax.lines[1].get_xdata()) == list(validated)
+
+
+def visible_ticks(ax: Any) -> list[float]:
+    low, high = ax.get_xlim()
+    return [tick for tick in ax.get_xticks() if low <= tick <= high]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 30, 1000])
+def test_epochs_and_updates_are_labelled_by_whole_numbers(count: int) -> None:
+    numbers = list(range(1, count + 1))
+    epochs = learning_curve({"loss": [1.0] * count})
+    frame = pd.DataFrame(
+        {"checkpoint": numbers, "updates": numbers, "valid_bleu": [1.0] * count}
+    )
+    (updates,) = training_curves({"one": frame}).axes
+    axes = [epochs, updates]
+    if count > 4:  # fewer are columns
+        table = pd.DataFrame({"score": [0.5] * count, "layers": numbers})
+        axes += sweep(table, ["layers"]).axes
+    for ax in axes:
+        ax.figure.canvas.draw()
+        ticks = visible_ticks(ax)
+        assert ticks == [round(tick) for tick in ticks]
+        assert 1 <= len(ticks) <= 7
+        if count <= 5:
+            assert ticks == numbers
+
+
+def test_a_single_epoch_can_be_seen() -> None:
+    ax = learning_curve({"loss": [1.0], "val_loss": [2.0]})
+    assert [line.get_marker() for line in ax.lines] == [".", "."]
+    assert learning_curve({"loss": [1.0] * 99}).lines[0].get_marker() in ("", "None")
 
 
 def test_an_unknown_metric_is_refused() -> None:

@@ -53,7 +53,8 @@ def learning_curve(
     ax = ax if ax is not None else _new_axes()
     for metric in metrics:
         epochs = range(1, len(values[metric]) + 1)
-        (line,) = ax.plot(epochs, values[metric], "--", label=metric)
+        marker = _marker(len(epochs))
+        (line,) = ax.plot(epochs, values[metric], "--", marker=marker, label=metric)
         validation = values.get(f"val_{metric}")
         if validation is not None:
             # Validation may run every few epochs only; a history does not say which.
@@ -62,9 +63,11 @@ def learning_curve(
                 [stride * (k + 1) for k in range(len(validation))],
                 validation,
                 color=line.get_color(),
+                marker=marker,
                 label=f"val_{metric}",
             )
     ax.set_xlabel("epoch")
+    _label_counts(ax.xaxis)
     ax.grid(alpha=0.3)
     ax.legend()
     if path is not None:
@@ -134,8 +137,6 @@ def training_curves(
     across = min(len(metrics), 3)
     down = -(-len(metrics) // across)
     figure = _new_figure((max(3.8 * across, 5), 3.2 * down + 0.5))
-    from matplotlib.ticker import MaxNLocator
-
     for number, metric in enumerate(metrics, start=1):
         ax = figure.add_subplot(down, across, number)
         for k, (name, frame) in enumerate(runs.items()):
@@ -147,7 +148,7 @@ def training_curves(
             _label_logarithmic(ax.yaxis)
         ax.set_title(metric)
         ax.set_xlabel("updates")
-        ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        _label_counts(ax.xaxis)
         ax.grid(alpha=0.3)
     _curves_legend(figure, runs, bool(best))
     if path is not None:
@@ -157,8 +158,7 @@ def training_curves(
 
 def _curves(ax: "Axes", frame: Any, metric: str, color: str, best: int | None) -> None:
     """Draws one metric of one training."""
-    # Few points are seen as points: a line through one alone is invisible.
-    marker = "." if len(frame) <= 30 else ""
+    marker = _marker(len(frame))
     for prefix, style in (("train", "--"), ("valid", "-")):
         column = f"{prefix}_{metric}"
         if column in frame:
@@ -391,6 +391,8 @@ def _score_against(ax: "Axes", done: Any, name: str, is_log: bool, best: Any) ->
         if is_log:
             ax.set_xscale("log")
             _label_logarithmic(ax.xaxis)
+        elif (places == places.round()).all():
+            _label_counts(ax.xaxis)
     else:
         columns = done[name].map(values.index)
         # Side by side in the order of the trials, so that equal scores are seen.
@@ -409,6 +411,20 @@ def _score_against(ax: "Axes", done: Any, name: str, is_log: bool, best: Any) ->
         ax.scatter(places[best], scores[best], marker="*", s=150, color="C1", zorder=3)
     ax.set_xlabel(name)
     ax.grid(alpha=0.3)
+
+
+def _marker(points: int) -> str:
+    """Returns the marker of a line: one through a single point is invisible."""
+    return "." if points <= 30 else ""
+
+
+def _label_counts(axis: "Axis") -> None:
+    """Labels an axis of epochs, updates or other counts by whole numbers alone."""
+    from matplotlib.ticker import MaxNLocator
+
+    # One whole number is enough: with fewer than `min_n_ticks` it takes fractions.
+    locator = MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+    axis.set_major_locator(locator)
 
 
 def _label_logarithmic(axis: "Axis") -> None:
