@@ -34,6 +34,7 @@ from kseq.record import check_record, write_record
 from kseq.schedules import teacher_forcing
 from kseq.settings import TrainingSettings, higher_is_better
 from kseq.training.decisions import best_of, plateau_factor, waited
+from kseq.training.divergence import has_diverged
 from kseq.training.initial import freeze, load_embeddings, load_parameters
 from kseq.training.optimizers import make_optimizer
 from kseq.training.rates import find_plateau, make_schedule
@@ -45,8 +46,6 @@ log = logging.getLogger("kseq")
 
 # Between two looks at the loss: a look waits for the step to end.
 _LOOK_EVERY = 10
-# A perplexity this many times that of guessing has diverged (Sockeye has 2).
-_WORSE_THAN_GUESSING = 2.0
 # Keras numbers what has no name of its own, through the whole process.
 _NUMBER = re.compile(r"_[0-9]+(?=/)")
 PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.5, 2
@@ -595,8 +594,7 @@ class _Run(keras.callbacks.Callback):
 
     def _check_perplexity(self, perplexity: float) -> None:
         guessing = len(self.examples.target_vocab)
-        # One that is not a number is not below anything.
-        if not perplexity <= _WORSE_THAN_GUESSING * guessing:
+        if has_diverged(math.log(perplexity), guessing):
             self._diverged(
                 f"The perplexity on the validation data is {perplexity:.3g}, worse "
                 f"than guessing among {guessing} tokens,"

@@ -3,7 +3,9 @@
 import concurrent.futures
 import contextlib
 import functools
+import itertools
 import logging
+import math
 import os
 import pathlib
 import threading
@@ -19,6 +21,7 @@ from keras_tuner.src.engine import conditions
 
 from kseq.tuning.files import LOST, RUN, read_json, write_json
 from kseq.tuning.reports import reason_of
+from kseq.tuning.scores import LOSS, Score, TrialDivergedError
 
 FINISHED = ("COMPLETED", "FAILED")
 # A trial that has taken three workers down with it is not given to a fourth.
@@ -141,6 +144,9 @@ class _DurableOracle:
             )
         # A trial that the oracle's file does not name is drawn again, the same.
         self.trials = {i: self.trials[i] for i in dict.fromkeys(self.start_order)}
+        for trial in self.trials.values():
+            if trial.status == "COMPLETED":
+                self.score_trial(trial)
         self.ongoing_trials = {}
         self._retry_queue = []
         for trial_id, trial in reversed(self.trials.items()):
@@ -188,7 +194,14 @@ class _DurableOracle:
     def populate_space(self: Any, trial_id: str) -> Any:
         if self.failures_in_a_row() >= self.max_consecutive_failed_trials:
             return {"status": "STOPPED", "values": None}
-        return super().populate_space(trial_id)  # type: ignore[misc]
+        with _failures_lose(self):
+            return super().populate_space(trial_id)  # type: ignore[misc]
+
+    def score_trial(self: Any, trial: Any) -> None:
+        super().score_trial(trial)  # type: ignore[misc]
+        known = trial.metrics.exists(LOSS)
+        loss = trial.metrics.get_last_value(LOSS) if known else None
+        trial.score = Score(trial.score, loss, self.objective.direction)
 
     def _check_consecutive_failures(self) -> None:
         """Leaves it to `populate_space`: keras-tuner's error loses the last trial."""
@@ -240,8 +253,15 @@ class _DurableOracle:
         self.tuner_ids -= {i for i in idle if now - self._seen.get(i, now) > timeout}
 
     def failures_in_a_row(self) -> int:
-        """Returns how many of the trials that ended last have failed."""
-        failed = [self.trials[i].status == "FAILED" for i in reversed(self.end_order)]
+        """Returns how many of the trials that ended last have failed.
+
+        A diverged trial is a result of the search, and no sign of a mistake.
+        """
+        failed = [
+            self.trials[i].status == "FAILED"
+            and TrialDivergedError.__name__ not in (self.trials[i].message or "")
+            for i in reversed(self.end_order)
+        ]
         return failed.index(False) if False in failed else len(failed)
 
     def last_failure(self) -> str | None:
@@ -274,6 +294,33 @@ def _mend(oracle: Any) -> None:
         kind = type(oracle)
         oracle.__class__ = type(f"Durable{kind.__name__}", (_DurableOracle, kind), {})
         oracle._seen = {}
+
+
+@contextlib.contextmanager
+def _failures_lose(oracle: Any) -> Iterator[None]:
+    """Lets failed trials be the losers of their round of Hyperband.
+
+    keras-tuner promotes the best of a round once more trials have completed than will
+    be dropped, and never does if too many have failed.
+    """
+    failed = []
+    for bracket in getattr(oracle, "_brackets", ()):
+        for past, following in itertools.pairwise(bracket["rounds"]):
+            promoted = {entry["past_id"] for entry in following}
+            trials = [oracle.trials[i["id"]] for i in past if i["id"] in oracle.trials]
+            if any(
+                trial.status == "COMPLETED" and trial.trial_id not in promoted
+                for trial in trials
+            ):
+                failed += [trial for trial in trials if trial.status == "FAILED"]
+    worst = -math.inf if oracle.objective.direction == "max" else math.inf
+    for trial in failed:
+        trial.status, trial.score = "COMPLETED", worst
+    try:
+        yield
+    finally:
+        for trial in failed:
+            trial.status, trial.score = "FAILED", None
 
 
 @contextlib.contextmanager

@@ -12,14 +12,19 @@ from typing import Any
 
 import keras
 import keras_tuner
+from keras_tuner.src.engine import metrics_tracking
+from keras_tuner.src.engine import objective as kt_objective
+from keras_tuner.src.engine.tuner_utils import SaveBestEpoch
 
 from kseq import config as architecture
-from kseq import metrics as kseq_metrics
 from kseq.checks import check_integer
 from kseq.config import Seq2SeqConfig
 from kseq.data import Examples
+from kseq.metrics import METRICS
+from kseq.metrics import get as get_metric
 from kseq.models import build_seq2seq
 from kseq.tuning.files import RUN, read_json, write_json
+from kseq.tuning.scores import LOSS, EpochObjective
 from kseq.tuning.space import (
     Training,
     architecture_names,
@@ -38,6 +43,24 @@ DIRECTIONS = {
 }
 
 
+def _teach_directions() -> None:
+    """Lets keras-tuner know which way our metrics improve.
+
+    It reads the direction of an objective that is given by name off Keras's own
+    metrics, and has no place to add others.
+    """
+    infer = metrics_tracking.infer_metric_direction
+
+    def infer_metric_direction(metric: Any) -> Any:
+        name = metric.removeprefix("val_") if isinstance(metric, str) else ""
+        return DIRECTIONS.get(name) or infer(metric)
+
+    metrics_tracking.infer_metric_direction = infer_metric_direction
+
+
+_teach_directions()
+
+
 class Seq2SeqHyperModel(keras_tuner.HyperModel):
     """A keras-tuner `HyperModel` over every setting of a model and its training.
 
@@ -51,7 +74,10 @@ class Seq2SeqHyperModel(keras_tuner.HyperModel):
     in a sweep. For that, building a model seeds Python, numpy and TensorFlow.
 
     A combination that `Seq2SeqConfig` refuses is a failed trial with the refusal as its
-    reason.
+    reason. So is a training that diverges: one in which after every epoch the
+    validation loss is not finite, or the perplexity is more than twice the size of the
+    target vocabulary. Of two epochs with the same score, the one with the lower
+    validation loss is the better one.
 
     Args:
         data: Tuple of two `kseq.data.Examples`, to train on and to validate on. They
@@ -175,13 +201,7 @@ class Seq2SeqHyperModel(keras_tuner.HyperModel):
             config = self.config(hp)
             keras.utils.set_random_seed(self._seed_of(hp))
             model = build_seq2seq(config)
-            model.compile(
-                optimizer=training.new_optimizer(),
-                loss=training.loss(),
-                weighted_metrics=self._new_metrics(),
-                teacher_forcing_ratio=training.teacher_forcing_ratio,
-                teacher_forcing_coin=training.teacher_forcing_coin,
-            )
+            self._compile(model, training, training.new_optimizer(), [])
             # A checkpoint holds its state too, which Hyperband goes on from.
             model.optimizer.build(model.trainable_variables)
         except (ValueError, TypeError) as error:
@@ -222,10 +242,11 @@ class Seq2SeqHyperModel(keras_tuner.HyperModel):
                 "those of Seq2SeqHyperModel are used. Received: "
                 f"{', '.join(sorted(own)) or 'data'}."
             )
+        objective = self._objective_of_tuner(callbacks)
         begin = time.perf_counter()
         record: dict[str, Any] = {
-            "objective": self.objective.name,
-            "direction": self.objective.direction,
+            "objective": objective.name,
+            "direction": objective.direction,
         }
         execution = self._executions.get(hp, 0)
         try:
@@ -235,6 +256,14 @@ class Seq2SeqHyperModel(keras_tuner.HyperModel):
                 ) from model.error
             record["parameters"] = model.count_params()
             training = self._training(hp)
+            names = [name.removeprefix("val_") for name in objective.directions]
+            known = {metric.name for metric in self._new_metrics()}
+            if missing := [n for n in names if n in METRICS and n not in known]:
+                # The tuner has another objective than the hypermodel.
+                self._compile(model, training, model.optimizer, missing)
+            for callback in callbacks:
+                if isinstance(callback, SaveBestEpoch):
+                    callback.objective = objective
             history = model.fit(
                 self.train.dataset(
                     training.batch_size,
@@ -246,10 +275,10 @@ class Seq2SeqHyperModel(keras_tuner.HyperModel):
                 ),
                 epochs=training.epochs if epochs is None else epochs,
                 initial_epoch=initial_epoch,
-                callbacks=list(callbacks),
+                callbacks=[*callbacks, _StopAtNan()],
                 **kwargs,
             )
-            self._check_history(history.history)
+            history.history = _judged(history.history, objective)
         finally:
             self._executions[hp] = execution + 1
             record["seconds"] = round(time.perf_counter() - begin, 3)
@@ -278,30 +307,80 @@ class Seq2SeqHyperModel(keras_tuner.HyperModel):
         text = json.dumps([self.seed, raw, self._executions.get(hp, 0)], sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
-    def _new_metrics(self) -> list[Any]:
+    def _new_metrics(self, further: Sequence[str] = ()) -> list[Any]:
         wanted = ["token_accuracy"]
-        name = self.objective.name.removeprefix("val_")
-        if name in kseq_metrics.METRICS and name not in wanted:
-            wanted.append(name)
+        for name in (self.objective.name.removeprefix("val_"), *further):
+            if name in METRICS and name not in wanted:
+                wanted.append(name)
         for metric in self.metrics:
             if metric in wanted:
                 continue
             if isinstance(metric, keras.metrics.Metric):
                 metric = type(metric).from_config(metric.get_config())
             wanted.append(metric)
-        return [kseq_metrics.get(metric) for metric in wanted]
+        return [get_metric(metric) for metric in wanted]
 
-    def _check_history(self, history: Mapping[str, Sequence[float]]) -> None:
-        name = self.objective.name
+    def _compile(
+        self, model: Any, training: Training, optimizer: Any, metrics: list[str]
+    ) -> None:
+        model.compile(
+            optimizer=optimizer,
+            loss=training.loss(),
+            weighted_metrics=self._new_metrics(metrics),
+            teacher_forcing_ratio=training.teacher_forcing_ratio,
+            teacher_forcing_coin=training.teacher_forcing_coin,
+        )
+
+    def _objective_of_tuner(self, callbacks: Sequence[Any]) -> EpochObjective:
+        """Returns the objective of the tuner that calls `fit`, ours without one."""
+        objective = self.objective
+        for callback in callbacks:
+            # The one that keras-tuner adds.
+            if hasattr(callback, "tuner") and hasattr(callback, "trial"):
+                objective = callback.tuner.oracle.objective
+        if isinstance(objective, kt_objective.DefaultObjective):
+            raise keras_tuner.errors.FatalValueError(
+                "`objective` of the tuner must be given, for instance "
+                "objective=hypermodel.objective. Received: None."
+            )
+        return EpochObjective(objective, len(self.valid.target_vocab))
+
+
+class _StopAtNan(keras.callbacks.Callback):
+    """Ends a training whose weights are lost."""
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        if math.isnan((logs or {}).get(LOSS, 0.0)):
+            self.model.stop_training = True
+
+
+def _judged(
+    history: Mapping[str, Sequence[float]], objective: EpochObjective
+) -> dict[str, Sequence[float]]:
+    """Returns a history in which keras-tuner finds the best epoch.
+
+    Raises:
+        FailedTrialError: If no epoch has a model that can be used.
+        FatalValueError: If a metric of the objective is not reported.
+    """
+    for name in objective.directions:
         if name not in history:
             raise keras_tuner.errors.FatalValueError(
                 f"`objective` must be one of what fit reports, {', '.join(history)}. "
                 f"Received: {name!r}; add its metric to `metrics`."
             )
-        if math.isnan(history[name][0]):  # keras-tuner takes no later epoch as better
-            raise keras_tuner.errors.FailedTrialError(
-                f"The training diverged: {name} is nan after the first epoch."
-            )
+    names = [name for name in (*objective.directions, LOSS) if name in history]
+    epochs = [
+        dict(zip(names, values, strict=True))
+        for values in zip(*(history[name] for name in names), strict=True)
+    ]
+    faults = [objective.fault(epoch) for epoch in epochs]
+    if faults and (last := faults[-1]) and all(faults):
+        raise last
+    judged = [objective.judged(epoch) for epoch in epochs]
+    # keras-tuner warns about any other metric that is nan.
+    others = {k: v for k, v in history.items() if not any(map(math.isnan, v))}
+    return others | {name: [epoch[name] for epoch in judged] for name in names}
 
 
 class _Refused(keras.Model):
@@ -348,15 +427,16 @@ def _checked_data(data: Any) -> tuple[Examples, Examples]:
 
 
 def _objective(objective: Any) -> Any:
-    if isinstance(objective, keras_tuner.Objective):
+    is_one = not isinstance(objective, kt_objective.MultiObjective)
+    if isinstance(objective, keras_tuner.Objective) and is_one:
         return objective
     known = {f"val_{name}": direction for name, direction in DIRECTIONS.items()}
-    if objective not in known:
+    if not isinstance(objective, str) or objective not in known:
         near = difflib.get_close_matches(str(objective), known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
             f"`objective` must be one of {', '.join(map(repr, known))}, or a "
-            "keras_tuner.Objective, which says whether to minimise or to maximise. "
+            'keras_tuner.Objective such as Objective("val_bleu", direction="max"). '
             f"Received: {objective!r}.{hint}"
         )
     return keras_tuner.Objective(objective, known[objective])

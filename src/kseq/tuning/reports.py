@@ -1,14 +1,17 @@
 """Sweeps as pandas tables."""
 
 import json
+import math
 import pathlib
 import re
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from kseq.tuning.files import LOST, RUN, SWEEP, read_json
+from kseq.tuning.scores import LOSS
 
 
 def results(sweep: Any) -> pd.DataFrame:
@@ -19,7 +22,8 @@ def results(sweep: Any) -> pd.DataFrame:
             `search` returned.
 
     Returns:
-        A pandas DataFrame, the best trial first, failed ones last: `trial`, `status`,
+        A pandas DataFrame, the best trial first (of equal scores the one with the lower
+        validation loss), failed ones last: `trial`, `status`,
         `score`, a column for each hyperparameter (empty where its condition did not
         hold), `seconds` of training, `parameters` (the number of weights),
         `best_epoch`, counted from 1, and `reason`: why the trial failed or had to be
@@ -47,7 +51,7 @@ def results(sweep: Any) -> pd.DataFrame:
         inside = sorted(path.parent.name for path in folder.glob("*/oracle.json"))
         hint = f" It holds the sweeps {', '.join(inside)}." if inside else ""
         raise FileNotFoundError(f"There is no sweep in '{folder}'.{hint}")
-    rows, names, logarithmic = [], [], []
+    rows, losses, names, logarithmic = [], [], [], []
     objective, direction = record.get("objective"), record.get("direction", "max")
     for path in paths:
         trial = json.loads(path.read_text())
@@ -75,6 +79,7 @@ def results(sweep: Any) -> pd.DataFrame:
                 "reason": _why(trial, run, read_json(path.parent / LOST)),
             }
         )
+        losses.append(_loss(trial))
     columns = ["trial", "status", "score", *names]
     columns += ["seconds", "parameters", "best_epoch", "reason"]
     frame = pd.DataFrame(rows, columns=columns)
@@ -84,8 +89,10 @@ def results(sweep: Any) -> pd.DataFrame:
         frame[name] = frame[name].astype("Int64")
     sign = -1.0 if direction == "max" else 1.0
     order = frame.assign(
-        score=frame["score"] * sign, failed=frame["status"] == "FAILED"
-    ).sort_values(["failed", "score", "trial"], na_position="last", kind="stable")
+        score=frame["score"] * sign, failed=frame["status"] == "FAILED", loss=losses
+    ).sort_values(
+        ["failed", "score", "loss", "trial"], na_position="last", kind="stable"
+    )
     frame = frame.loc[order.index].reset_index(drop=True)
     frame.attrs.update(
         objective=objective,
@@ -94,6 +101,13 @@ def results(sweep: Any) -> pd.DataFrame:
         log=logarithmic,
     )
     return frame
+
+
+def _loss(trial: Mapping[str, Any]) -> float:
+    """Returns the validation loss of a trial's best epoch; nan if it has none."""
+    metrics = trial.get("metrics", {}).get("metrics", {})
+    observations = metrics.get(LOSS, {}).get("observations")
+    return statistics.fmean(observations[-1]["value"]) if observations else math.nan
 
 
 def _why(
@@ -123,4 +137,4 @@ def reason_of(message: str) -> str:
         # TensorFlow says where it happened before it says what.
         what = [i for i in said[1:] if not i.startswith(("Detected", "<stack"))]
         text = f"{text} {what[0]}" if what else text
-    return text.removeprefix("FailedTrialError: ")
+    return re.sub(r"^(FailedTrialError|TrialDivergedError): ", "", text)
