@@ -248,6 +248,7 @@ def test_what_cannot_be_exported_is_told(
     with pytest.raises(ImportError, match=r"pip install 'kseq\[onnx\]'"):
         export_onnx(translator, tmp_path / "x")
     (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "notes.txt").touch()
     with pytest.raises(FileExistsError, match="there"):
         export_saved_model(translator, tmp_path / "there")
     translator.save(tmp_path / "model")

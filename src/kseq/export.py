@@ -94,7 +94,7 @@ def export_saved_model(
         raise ValueError("`beam` must be at least 2; greedy is there anyway.")
     with _without_cudnn(translator.model):
         module = _Exported(translator, beam)
-        with whole_folder(folder, overwrite) as temporary:
+        with whole_folder(folder, overwrite, "saved_model.pb") as temporary:
             tf.saved_model.save(module, str(temporary), module.found)
     return list(module.found)
 
@@ -138,7 +138,7 @@ def export_onnx(
         ) from error
     with _without_cudnn(translator.model):
         parts = _onnx_parts(translator.model)
-        with whole_folder(folder, overwrite) as temporary:
+        with whole_folder(folder, overwrite, "encoder.onnx") as temporary:
             for name, (function, signature) in parts.items():
                 tf2onnx.convert.from_function(
                     tf.function(function, input_signature=signature, autograph=False),

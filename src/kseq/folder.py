@@ -18,13 +18,12 @@ import io
 import json
 import os
 import pathlib
-import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kseq.files import whole_file
+from kseq.files import TEMPORARY, make_folder, whole_file
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
@@ -35,11 +34,10 @@ LOG = "log.txt"
 CHECKPOINTS = "checkpoints"
 STATE = "state"
 _LOCK = ".lock"
-_OURS = (CONFIG, MODEL, SETTINGS, METRICS, LOG, CHECKPOINTS, STATE, _LOCK)
+_SHARDS = "shards"  # of prepared data
+_OURS = (CONFIG, MODEL, SETTINGS, METRICS, LOG, CHECKPOINTS, STATE, _LOCK, _SHARDS)
 # With a state or one of these, a run has something to lose.
 _MADE = (MODEL, METRICS, CHECKPOINTS)
-# What `whole_file` calls a file that is being written.
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}(\..+)?")
 
 
 class ModelFolder:
@@ -154,7 +152,8 @@ class ModelFolder:
         versions = {"format_version": FORMAT_VERSION, "kseq_version": version("kseq")}
         text = json.dumps({**versions, **config}, indent=2, ensure_ascii=False)
         with whole_file(self.path / CONFIG) as temporary:
-            temporary.write_text(text + "\n", "utf-8")
+            # A surrogate, in the name of a file, becomes its escape in JSON.
+            temporary.write_bytes((text + "\n").encode("utf-8", "backslashreplace"))
 
     def write_rows(self, rows: list[dict[str, Any]]) -> None:
         """Writes `metrics.csv`.
@@ -252,13 +251,36 @@ class ModelFolder:
             raise FileExistsError(
                 f"'{self.path}' exists already. {way_out}, or choose another name."
             )
+        self._check_all_ours()
+        return False
+
+    def check_replaceable(self) -> None:
+        """Raises FileExistsError unless kseq has written all that is in the folder.
+
+        A folder that is empty or does not exist may be replaced.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise FileExistsError(
+                f"'{self.path}' is a file and is not replaced. Choose another name."
+            )
+        if not self._entries():
+            return
+        try:
+            self.read_config()
+        except (FileNotFoundError, ValueError) as error:
+            raise FileExistsError(
+                f"'{self.path}' is not a folder of kseq: it holds something else, and "
+                "is not replaced. Choose another name."
+            ) from error
+        self._check_all_ours()
+
+    def _check_all_ours(self) -> None:
         foreign = [path.name for path in self._entries() if not _is_ours(path.name)]
         if foreign:
             raise FileExistsError(
                 f"'{self.path}' holds '{foreign[0]}', which is not kseq's, and is not "
                 "replaced. Choose another name."
             )
-        return False
 
     def clear(self) -> None:
         """Removes the files that kseq writes, but for the lock."""
@@ -267,17 +289,14 @@ class ModelFolder:
         for path in self._entries():
             if not _is_ours(path.name) or path.name == _LOCK:
                 continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            _remove(path)
 
     def sweep(self) -> None:
         """Removes what a killed program was writing."""
         for folder in (self.path, self.path / CHECKPOINTS, self.path / STATE):
             for path in folder.glob(".*"):
-                if _TEMPORARY.fullmatch(path.name) and path.is_file():
-                    path.unlink()
+                if TEMPORARY.fullmatch(path.name):
+                    _remove(path)
 
     def _entries(self) -> list[pathlib.Path]:
         return sorted(self.path.iterdir()) if self.path.is_dir() else []
@@ -298,7 +317,7 @@ class ModelFolder:
         Raises:
             FileExistsError: If one does.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         with open(self.path / _LOCK, "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -313,5 +332,12 @@ def _is_ours(name: str) -> bool:
     return (
         name in _OURS
         or name.startswith(("vocab.", "tokenizer."))
-        or _TEMPORARY.fullmatch(name) is not None
+        or TEMPORARY.fullmatch(name) is not None
     )
+
+
+def _remove(path: pathlib.Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -327,17 +327,10 @@ class Translator:
                 "An ensemble is not saved as one: save a translator for each of its "
                 "models, and join them again by kseq.Ensemble."
             )
-        path = pathlib.Path(folder)
-        if overwrite and path.exists():
-            try:
-                ModelFolder(path).read_config()
-            except (FileNotFoundError, ValueError) as error:
-                raise FileExistsError(
-                    f"'{path}' is not a folder of a saved Translator and is not "
-                    "replaced. Choose another name."
-                ) from error
+        if overwrite:
+            ModelFolder(folder).check_replaceable()
         ratio = self.length_ratio
-        with whole_folder(path, overwrite) as temporary:
+        with whole_folder(folder, overwrite) as temporary:
             self.model.save(ModelFolder(temporary).model)
             ModelFolder(temporary).write_config(
                 {

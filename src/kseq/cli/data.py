@@ -199,7 +199,6 @@ def _write(task: str, options: Any) -> dict[str, dict[str, Any]]:
         [path for name in names for path in _files(folder, name)], options.overwrite
     )
     parts = _made(task, options) if task in _MADE else _public(task, options)
-    folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict[str, Any]] = {}
     with contextlib.ExitStack() as stack:
         # All of them get their names once all are written.
@@ -319,7 +318,6 @@ def _recordio(options: Any) -> dict[str, tuple[int, str]]:
                 else Vocabulary.from_files(texts, **limits)
                 for file, texts in zip(given, sides, strict=True)
             ]
-    folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, tuple[int, str]] = {}
     with contextlib.ExitStack() as stack:
         for path, texts in records.items():

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from kseq.cli.parsing import Parser, UsageError, settings_of, usage
-from kseq.files import whole_folder
+from kseq.files import has_content, whole_folder
 from kseq.folder import ModelFolder
 from kseq.record import read_record
 from kseq.settings import DataSettings, higher_is_better
@@ -181,30 +181,20 @@ def new_folder(path: str, overwrite: bool) -> Iterator[pathlib.Path]:
         FileExistsError: If something is there that is not to be replaced.
     """
     place = ModelFolder(path)
-    if place.path.exists():
-        if not overwrite:
+    if overwrite:
+        if place.is_run():
             raise FileExistsError(
-                f"'{path}' exists already. Pass --overwrite to replace it, or choose "
-                "another name."
+                f"'{path}' holds a training run and is not replaced. Choose another "
+                "name."
             )
-        if not place.path.is_dir() or any(place.path.iterdir()):
-            _check_replaceable(place)
+        place.check_replaceable()
+    elif has_content(path):
+        raise FileExistsError(
+            f"'{path}' exists already. Pass --overwrite to replace it, or choose "
+            "another name."
+        )
     with whole_folder(path, overwrite) as temporary:
         yield temporary
-
-
-def _check_replaceable(place: ModelFolder) -> None:
-    if place.is_run():
-        raise FileExistsError(
-            f"'{place.path}' holds a training and is not replaced. Choose another name."
-        )
-    try:
-        place.read_config()
-    except (OSError, ValueError) as error:
-        raise FileExistsError(
-            f"'{place.path}' holds something else than a folder of kseq and is not "
-            "replaced. Choose another name."
-        ) from error
 
 
 def check_model_arguments(arguments: Any) -> None:

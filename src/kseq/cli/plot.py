@@ -68,7 +68,6 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
         raise UsageError(
             f"`output` must end with one of {', '.join(_FORMATS)}. Received: {output}."
         )
-    output.parent.mkdir(parents=True, exist_ok=True)
     if arguments.attention is None:
         if arguments.checkpoint is not None:
             raise UsageError("-c needs --attention")

@@ -88,7 +88,6 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
         for token in tokenizer.cut(line):
             counts[token in vocab] += 1
             distinct.add(token)
-    output.parent.mkdir(parents=True, exist_ok=True)
     vocab.save(output)
     tokens = sum(counts.values())
     share = counts[True] / tokens if tokens else 1.0

@@ -298,7 +298,7 @@ def write_shards(
     )
     counts = LengthCounts()
     shards: list[dict[str, Any]] = []
-    with whole_folder(folder, overwrite) as temporary:
+    with whole_folder(folder, overwrite, _INDEX) as temporary:
         writer = None
         for source, target, more in chunks:
             counts += more

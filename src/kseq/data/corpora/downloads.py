@@ -63,7 +63,6 @@ def fetch(
     path = cache / name
     if path.is_file() and (not verify or _sum_of(path) == sha256):
         return str(path)
-    cache.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
         _download(url, temporary)
         if verify:
