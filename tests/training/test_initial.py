@@ -325,14 +325,18 @@ def test_what_is_not_utf8_or_not_gzip_is_refused_by_line(
 ) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"mist 1 2\nM\xfcnchen 1 2\n")
-    with pytest.raises(ValueError, match=r"a\.txt:2: the line is not UTF-8"):
+    with pytest.raises(ValueError, match=r"a\.txt, line 2: not UTF-8"):
         load_embeddings(make(), "source", VOCAB, path)
     path = tmp_path / "a.gz"
     path.write_bytes(b"rain 1 2\n")
-    with pytest.raises(ValueError, match=r"a\.gz:1: the file is not gzipped"):
+    with pytest.raises(
+        ValueError, match=r"a\.gz is not a whole gzip file: after line 0"
+    ):
         load_embeddings(make(), "source", VOCAB, path)
     path.write_bytes(gzip.compress(VECTORS.encode())[:-9])
-    with pytest.raises(ValueError, match=r"a\.gz:\d: .*broken off"):
+    with pytest.raises(
+        ValueError, match=r"a\.gz is not a whole gzip file: after line \d"
+    ):
         load_embeddings(make(), "source", VOCAB, path)
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -79,7 +78,8 @@ def add_arguments(parser: Parser) -> None:
         "--outputs",
         type=str | None,
         metavar="FILE",
-        help="write the outputs, a line for each pair; an older file is replaced",
+        help="write the outputs, a line for each pair, a line break in one as \\n; an "
+        "older file is replaced",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument(
@@ -175,6 +175,7 @@ def _check(arguments: Any, metrics: list[str]) -> None:
 def _of_hypotheses(arguments: Any, metrics: list[str]) -> dict[str, Any]:
     """Measures outputs that are there already."""
     from kseq.data import read_lines
+    from kseq.data.corpora.lines import as_line
 
     name = arguments.hypotheses
     stream = sys.stdin.buffer if name == "-" else name
@@ -200,7 +201,8 @@ def _of_hypotheses(arguments: Any, metrics: list[str]) -> dict[str, Any]:
         )
     if not kept:
         raise ValueError(f"There is nothing to measure in '{name}'.")
-    columns = [list(column) for column in zip(*kept, strict=True)]
+    # The outputs may come from `kseq translate`, which escapes line breaks.
+    columns = [list(map(as_line, column)) for column in zip(*kept, strict=True)]
     outputs, targets = columns[:2]
     sources = columns[2] if len(columns) == 3 else None
     scores, signatures = _of_texts(arguments, metrics, outputs, targets, sources)
@@ -337,9 +339,9 @@ def _of_texts(
 
 
 def _write(path: str, outputs: list[str]) -> None:
+    from kseq.data.corpora.lines import as_line
     from kseq.files import whole_file
 
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
-        text = "".join(f"{output}\n" for output in outputs)
+        text = "".join(f"{as_line(output)}\n" for output in outputs)
         temporary.write_text(text, "utf-8", newline="\n")

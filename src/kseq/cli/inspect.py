@@ -51,8 +51,10 @@ def add_arguments(parser: Parser) -> None:
 def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
+    from kseq.data.corpora.lines import json_line
+
     found = look_into(arguments.folder, arguments.all)
-    print(json.dumps(found, ensure_ascii=False) if arguments.json else _text(found))
+    print(json_line(found) if arguments.json else _text(found))
     return 0
 
 

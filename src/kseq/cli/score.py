@@ -1,6 +1,5 @@
 """Print how probable a model finds given outputs: a log-probability a line."""
 
-import json
 from collections.abc import Sequence
 
 from kseq.cli.folders import add_model_arguments, check_models
@@ -59,6 +58,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
 
     load_tensorflow()
     from kseq import Translator, score
+    from kseq.data.corpora.lines import json_line
 
     translator = Translator.load(
         arguments.model, arguments.checkpoint, arguments.averaging or "linear"
@@ -82,7 +82,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
             {"token": token, "log_prob": float(log_prob)}
             for token, log_prob in zip(names, found[:length], strict=True)
         ]
-        print(json.dumps({"score": value, "tokens": tokens}, ensure_ascii=False))
+        print(json_line({"score": value, "tokens": tokens}))
     return 0
 
 

@@ -1,7 +1,6 @@
 """Turn texts into texts with a trained model: a line in, a line out, in order."""
 
 import io
-import json
 import queue
 import sys
 import threading
@@ -33,9 +32,10 @@ def add_arguments(parser: Parser) -> None:
         default="text",
         help=(
             "text (default): the best output, a line for each text, with --nbest "
-            "several lines; scores: its log-probability and a tab before it; "
-            "alignments: after it a tab and, for each of its tokens, target-source, "
-            "the source token attended to most; json: an object for each text"
+            "several lines; a line break in an output is written as \\n. scores: its "
+            "log-probability and a tab before it; alignments: after it a tab and, for "
+            "each of its tokens, target-source, the source token attended to most; "
+            "json: an object for each text"
         ),
     )
     parser.add_argument(
@@ -183,13 +183,13 @@ def _search(arguments: Any, vocab: Any) -> Any:
 
 def _shown(text: str, outputs: list[Any], arguments: Any, translator: Any) -> str:
     """Returns what is printed for a text, with its line ends."""
+    from kseq.data.corpora.lines import as_line, json_line
+
     if arguments.output == "json":
-        return (
-            json.dumps(_as_json(text, outputs, translator), ensure_ascii=False) + "\n"
-        )
+        return json_line(_as_json(text, outputs, translator)) + "\n"
     lines = []
     for output in outputs:
-        line = output.text
+        line = as_line(output.text)
         if arguments.output == "scores":
             line = f"{output.score:.6f}\t{line}"
         elif arguments.output == "alignments":

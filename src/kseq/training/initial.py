@@ -1,24 +1,24 @@
 """What a training starts from: weights of an earlier one, pretrained vectors."""
 
+import contextlib
 import dataclasses
 import fnmatch
-import gzip
 import io
 import os
 import pathlib
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import h5py
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from kseq.checks import check_boolean
 from kseq.data import Vocabulary
+from kseq.data.corpora.corpus import Reading
+from kseq.data.corpora.lines import check_files, decoded
 from kseq.models import Seq2Seq
 
 _MODEL = "model.keras"
@@ -270,41 +270,41 @@ def _read_vectors(
     path: pathlib.Path, vocab: Vocabulary, width: int
 ) -> dict[int, np.ndarray]:
     """Reads the vectors of a vocabulary's tokens, by their ids."""
+    check_files("vectors", path)
     found: dict[int, np.ndarray] = {}
     announced: int | None = None
     rows = 0
-    for number, line in _lines(path):
-        place = f"{path}:{number}"
-        try:
-            text = line.decode("utf-8").rstrip("\r\n").rstrip(" ")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{place}: the line is not UTF-8: {error}.") from error
-        if number == 1:
-            header = text.split(" ")
-            if len(header) == 2 and all(each.isdecimal() for each in header):
-                announced = int(header[0])
-                _check_width(place, int(header[1]), width)
+    with contextlib.closing(Reading([str(path)])) as reading:
+        for number, line in enumerate(reading.lines(str(path)), 1):
+            place = f"{path}:{number}"
+            text = decoded(line, str(path), number).rstrip(" ")
+            if number == 1:
+                header = text.split(" ")
+                if len(header) == 2 and all(each.isdecimal() for each in header):
+                    announced = int(header[0])
+                    _check_width(place, int(header[1]), width)
+                    continue
+                # Only here: some tokens hold spaces, seldom the very first.
+                _check_width(place, len(header) - 1, width)
+            token, *components = text.rsplit(" ", width)
+            if len(components) != width:
+                raise ValueError(
+                    f"{place}: the line must be a token and {width} numbers, parted by "
+                    f"spaces. Received: {_short(text)}."
+                )
+            rows += 1
+            if token not in vocab or vocab[token] in found:
                 continue
-            # Only here: some tokens hold spaces, seldom the very first.
-            _check_width(place, len(header) - 1, width)
-        token, *components = text.rsplit(" ", width)
-        if len(components) != width:
-            raise ValueError(
-                f"{place}: the line must be a token and {width} numbers, parted by "
-                f"spaces. Received: {_short(text)}."
-            )
-        rows += 1
-        if token not in vocab or vocab[token] in found:
-            continue
-        try:
-            vector = np.array([float(each) for each in components], "float32")
-        except ValueError:
-            vector = np.array([np.nan])
-        if not np.isfinite(vector).all():
-            raise ValueError(
-                f"{place}: a vector must be finite numbers. Received: {_short(text)}."
-            )
-        found[vocab[token]] = vector
+            try:
+                vector = np.array([float(each) for each in components], "float32")
+            except ValueError:
+                vector = np.array([np.nan])
+            if not np.isfinite(vector).all():
+                raise ValueError(
+                    f"{place}: a vector must be finite numbers. Received: "
+                    f"{_short(text)}."
+                )
+            found[vocab[token]] = vector
     if announced is not None and rows != announced:
         raise ValueError(
             f"{path}:1: the line announces {announced} vectors, but {rows} follow. Was "
@@ -323,38 +323,6 @@ def _check_width(place: str, received: int, width: int) -> None:
 
 def _short(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:60]}...")
-
-
-def _lines(path: pathlib.Path) -> Iterator[tuple[int, bytes]]:
-    """Gives the lines of a file, gzipped or not, with their numbers, and shows how far.
-
-    Bytes, since `str` knows more line breaks than such a file means.
-    """
-    with (
-        open(path, "rb") as file,
-        tqdm(
-            total=os.fstat(file.fileno()).st_size,
-            desc=f"reading {path.name}",
-            unit="B",
-            unit_scale=True,
-            delay=2,
-            leave=False,
-            disable=None,
-        ) as bar,
-    ):
-        stream: Any = file
-        if path.name.endswith(".gz"):
-            stream = gzip.open(file)  # noqa: SIM115 (`file` is what is closed)
-        number = 0
-        try:
-            for number, line in enumerate(stream, 1):
-                yield number, line
-                if number % 1000 == 0:
-                    bar.update(file.tell() - bar.n)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(
-                f"{path}:{number + 1}: the file is not gzipped, or broken off: {error}."
-            ) from error
 
 
 def _weights_of_file(path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 import gzip
 import io
+import json
 import os
 import threading
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 
 from kseq.data import read_lines
+from kseq.data.corpora.lines import as_line, json_line
 
 # Characters at which Python's own splitlines would end a line, and ours must not.
 LURES = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
@@ -31,6 +33,23 @@ def test_lines_end_by_line_feeds_and_by_nothing_else(
     lines: list[str], end: str
 ) -> None:
     assert lines_of("".join(line + end for line in lines).encode()) == lines
+
+
+@given(st.text(st.sampled_from("a\\\n\r" + LURES)))
+def test_what_is_written_as_a_line_is_one_for_any_reader(text: str) -> None:
+    line = as_line(text)
+    assert (f"{line}\n").splitlines() == [line]
+    assert lines_of(f"{line}\n".encode()) == [line]
+    if "\\" not in text:
+        assert line.encode().decode("unicode_escape") == text
+    json_text = json_line({"text": text})
+    assert json_text.splitlines() == [json_text]
+    assert json.loads(json_text) == {"text": text}
+
+
+def test_json_in_a_line_is_plain_utf8() -> None:
+    assert json_line(["é字😀"]) == '["é字😀"]'
+    assert json.loads(json_line("\udcff").encode()) == "\udcff"
 
 
 @pytest.mark.parametrize(

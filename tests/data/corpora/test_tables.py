@@ -12,10 +12,12 @@ from hypothesis import given
 
 from kseq.data import CorpusCounts, read_table
 
-# A lone carriage return ends a row by the csv module's rules.
-fields = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_size=1)
-words = st.text(st.characters(codec="utf-8", exclude_characters="\n\r\t\ufeff")).filter(
-    str.strip
+# A lone carriage return belongs to its field; before a newline it is a line end's.
+fields = st.text(st.characters(codec="utf-8"), min_size=1).filter(
+    lambda text: "\r\n" not in text
+)
+words = st.text(st.characters(codec="utf-8", exclude_characters="\n\t\ufeff")).filter(
+    lambda text: text.strip() and not text.endswith("\r")
 )
 
 
@@ -92,8 +94,14 @@ def test_empty_cells_and_blank_lines_are_counted(tmp_path: Path) -> None:
         ("source,source,target\n", "must have one column 'source'"),
         ("source,target\na,A\nb\n", r"line 3: a row of 1 columns, .* header has 2"),
         ("source,target\na,A,x\n", r"line 2: a row of 3 columns, .* header has 2"),
-        ("source,target\n'a',A\n\"b,B\nc,C\n", r"line 3: .* pass quotes=False"),
-        ('source,target\n"a\nb",A\n"c"d,C\n', r"line 4: .* pass quotes=False"),
+        (
+            "source,target\n'a',A\nb,\"B\nc,C\n",
+            r"line 3: the quote that opens column 2 is not closed\. .*quotes=False",
+        ),
+        (
+            'source,target\n"a\nb",A\n"c"d,C\n',
+            r"line 4: the closing quote of column 1 .*: 'd'\. .*quotes=False",
+        ),
         (b"source,target\na,A\nb,\xff\n", "line 3: not UTF-8"),
     ],
 )
@@ -110,7 +118,7 @@ def test_a_bad_row_is_named_by_file_and_line(
     [
         ("a\n", r"x\.tsv, line 1: there is no column 1 in a row of 1; .* from 0"),
         ("a\tA\n\nb\tB\tx\n", "line 3: a row of 3 columns, where the first row has 2"),
-        ("a\tA\nb\rc\tB\n", "line 2: new-line character"),
+        ("a\tA\t\n\nb\tB\n", "line 3: a row of 2 columns, where the first row has 3"),
     ],
 )
 def test_a_bad_row_without_a_header_is_named_too(
@@ -119,6 +127,41 @@ def test_a_bad_row_without_a_header_is_named_too(
     corpus = read_table(table(tmp_path, content, "x.tsv"), header=False)
     with pytest.raises(ValueError, match=message):
         list(corpus)
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv"])
+@pytest.mark.parametrize("mark", list("\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\0"))
+def test_only_newlines_end_a_row(tmp_path: Path, name: str, mark: str) -> None:
+    separator = "\t" if name == "x.tsv" else ","
+    rows = [("source", "target"), (f"a{mark}b", "A"), ("c", f"C{mark}D"), (mark, "E")]
+    content = "\r\n".join(separator.join(row) for row in rows)
+    expected = rows[1:] if mark.strip() else rows[1:3]
+    assert list(read_table(table(tmp_path, content, name))) == expected
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_field_may_be_of_any_length(tmp_path: Path, quote: str) -> None:
+    long = "x" * 200_000
+    path = table(tmp_path, f"source,target\n{quote}{long}{quote},A\nb,B\n")
+    assert list(read_table(path)) == [(long, "A"), ("b", "B")]
+
+
+def test_a_quoted_field_may_hold_lines_quotes_and_separators(tmp_path: Path) -> None:
+    path = table(
+        tmp_path, 'source,target\r\n"a,""b""\r\n\r\nc""",A\n6" pipe,"6"""\n"","x"\n'
+    )
+    corpus = read_table(path)
+    assert list(corpus) == [('a,"b"\n\nc"', "A"), ('6" pipe', '6"')]
+    assert corpus.counts.empty_source == 1
+
+
+def test_texts_that_look_like_other_types_stay_texts(tmp_path: Path) -> None:
+    texts = ["NA", "null", "1.0", "007", "True", "nan", "1e5", " x "]
+    rows = [(text, text) for text in texts]
+    content = "".join(f"{source}\t{target}\n" for source, target in rows)
+    assert list(read_table(table(tmp_path, content, "x.tsv"), header=False)) == rows
+    frame = pd.DataFrame(rows, columns=["source", "target"])
+    assert list(read_table(frame)) == rows
 
 
 def test_a_frame_is_read_by_column_names() -> None:

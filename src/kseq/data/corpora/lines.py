@@ -3,6 +3,8 @@ r"""What a line is: UTF-8, ended by "\n" or "\r\n" and by nothing else.
 Python's `str.splitlines` and text files opened with universal newlines also end a line
 at "\x0b", "\x0c", "\x85", U+2028, or a lone "\r". Where such a character stands inside
 a sentence, all later lines of that side belong to the wrong ones of the other side.
+All readers therefore take it for a character of the text. What is written for others
+to read has none of these characters (`as_line`): it is one line for any reader.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from __future__ import annotations
 import functools
 import gzip
 import io
+import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, cast
@@ -19,6 +23,9 @@ Path = str | os.PathLike[str]
 
 _BOM = b"\xef\xbb\xbf"
 _MOST_BYTES = 4  # of a character in UTF-8
+
+# Where `str.splitlines` ends a line.
+_BREAKS = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 
 TOO_LONG = b"\n"  # in place of a line that is; no line holds a line end
 
@@ -65,6 +72,40 @@ def read_lines(source: Path | BinaryIO) -> Iterator[str]:
             "sys.stdin.buffer."
         )
     return _texts(stream, str(getattr(stream, "name", "the stream")))
+
+
+def as_line(text: str) -> str:
+    r"""Returns a text as one line, to be written where each line is a text.
+
+    Each character that ends a line for Python's `str.splitlines` becomes its escape:
+    a newline becomes a backslash and an n.
+
+    Args:
+        text: str.
+
+    Example:
+        >>> from kseq.data.corpora.lines import as_line
+        >>> print(as_line("1 Main St\nSpringfield"))
+        1 Main St\nSpringfield
+    """
+    return _BREAKS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def json_line(value: Any) -> str:
+    r"""Returns a value as one line of JSON in UTF-8, which loses nothing.
+
+    Args:
+        value: What JSON can hold.
+
+    Example:
+        >>> from kseq.data.corpora.lines import json_line
+        >>> print(json_line({"text": "é\u2028"}))
+        {"text": "é\u2028"}
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    text = _BREAKS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    # What UTF-8 lacks, a lone surrogate.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def binary_lines(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from kseq.data.corpora.lines import Path, check_files, decoded
 if TYPE_CHECKING:
     import pandas as pd
 
+_HINT = " Where quotes are ordinary characters pass quotes=False."
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 
 
@@ -28,7 +28,9 @@ def read_table(
 ) -> Corpus:
     r"""Reads pairs from two columns of a table.
 
-    A file is UTF-8, gzipped where its name ends in `.gz`, and is read row by row.
+    A file is UTF-8, gzipped where its name ends in `.gz`, and is read row by row. A
+    row ends at `"\n"` or `"\r\n"`; any other character, a lone `"\r"` too, belongs to
+    its field. A line end within quotes is read as `"\n"`.
 
     Args:
         table: path of a CSV or TSV file, or pandas DataFrame of strings.
@@ -86,10 +88,10 @@ def read_table(
         )
     if quotes is None:
         quotes = separator != "\t"
-    quoting = csv.QUOTE_MINIMAL if check_boolean("quotes", quotes) else csv.QUOTE_NONE
+    check_boolean("quotes", quotes)
 
     def read(reading: Reading) -> Iterator[tuple[str, str]]:
-        rows = _rows(reading, path, separator, quoting)
+        rows = _rows(reading, path, separator, quotes)
         indexes: list[Any] = columns
         width, of = None, "the first row"
         if header:
@@ -159,27 +161,57 @@ def _read_frame(
 
 
 def _rows(
-    reading: Reading, path: str, separator: str, quoting: Any
+    reading: Reading, path: str, separator: str, quotes: bool
 ) -> Iterator[tuple[int, list[str]]]:
-    """Reads the rows of a file, each with the number of its first line."""
-    texts = (
-        # With its line end, which a quoted field may hold.
-        decoded(line, path, number) + "\n"
-        for number, line in enumerate(reading.lines(path), 1)
-    )
-    rows = csv.reader(texts, delimiter=separator, quoting=quoting, strict=True)
-    while True:
-        number = rows.line_num + 1
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            hint = ""
-            if quoting != csv.QUOTE_NONE:
-                hint = " Where quotes are ordinary characters pass quotes=False."
-            raise ValueError(f"{path}, line {number}: {error}.{hint}") from error
-        if row is None:
-            return
-        yield number, row
+    """Reads the rows of a file, each with the number of its first line.
+
+    Not by Python's `csv`, to which a lone carriage return is a line end, and which
+    limits the length of a field for the whole program.
+    """
+    first = 0  # line of the row
+    row: list[str] = []
+    quoted: list[str] | None = None  # what is read of a field whose quote is open
+    for number, line in enumerate(reading.lines(path), 1):
+        text = decoded(line, path, number)
+        if quoted is None:
+            first = number
+            if not (quotes and '"' in text):
+                yield number, text.split(separator) if text else []
+                continue
+        at: int | None = 0
+        while at is not None:
+            if quoted is None and text.startswith('"', at):
+                quoted, at = [], at + 1
+            if quoted is None:
+                end = text.find(separator, at)
+                row.append(text[at:] if end < 0 else text[at:end])
+                at = None if end < 0 else end + 1
+                continue
+            end = text.find('"', at)
+            if end < 0:  # the field goes on in the next line
+                quoted.append(f"{text[at:]}\n")
+                break
+            if text.startswith('"', end + 1):
+                quoted.append(text[at : end + 1])
+                at = end + 2
+                continue
+            row.append("".join([*quoted, text[at:end]]))
+            quoted = None
+            if end + 1 < len(text) and text[end + 1] != separator:
+                raise ValueError(
+                    f"{path}, line {number}: the closing quote of column {len(row)} "
+                    f"must be followed by {separator!r} or the end of the line. "
+                    f"Received: {text[end + 1]!r}.{_HINT}"
+                )
+            at = end + 2 if end + 1 < len(text) else None
+        if quoted is None:
+            yield first, row
+            row = []
+    if quoted is not None:
+        raise ValueError(
+            f"{path}, line {first}: the quote that opens column {len(row) + 1} is "
+            f"not closed.{_HINT}"
+        )
 
 
 def _check_column(
