@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kseq.folder import ModelFolder
-from kseq.record import check_record, read_record, write_record
+from kseq.record import changed_files, check_record, read_record, write_record
 
 VALUES = (
     st.none()
@@ -60,9 +60,37 @@ def test_other_differences_are_refused_with_both_values(place: ModelFolder) -> N
         check_record(place, {**BEGUN, "units": 9, "source": ["a.de"], "show": 0})
     message = str(caught.value)
     assert "`units` was 8, now 9" in message
-    assert "`source` was ['a.de', 'b.de'], now ['a.de']" in message
     assert "it may differ in device, keep_checkpoints, " in message
+    assert "and the paths of its files alone" in message
     assert "`show` was" not in message
+    assert "`source` was" not in message
+
+
+def test_paths_are_recorded_from_the_root(
+    place: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.de").touch()
+    monkeypatch.chdir(tmp_path)
+    record = {"source": ("a.de", "gone"), "parameters": "a.de", "units": "a.de"}
+    write_record(place, record)
+    full = str(tmp_path / "a.de")
+    expected = {"source": [full, "gone"], "parameters": full, "units": "a.de"}
+    assert read_record(place) == expected
+    monkeypatch.chdir("/")
+    assert check_record(place, {**record, **expected}) == []
+
+
+def test_files_may_have_other_paths_and_are_told(place: ModelFolder) -> None:
+    write_record(place, {**BEGUN, "source_vocab": "v.json", "parameters": None})
+    moved = {**BEGUN, "source": ["x"], "source_vocab": "w.json", "parameters": None}
+    changes = check_record(place, moved)
+    assert changes == [
+        "`source` was ['a.de', 'b.de'], now ['x']",
+        "`source_vocab` was 'v.json', now 'w.json'",
+    ]
+    assert changed_files(place, moved) == {"source_vocab": "w.json"}
+    with pytest.raises(ValueError, match="`parameters` was None, now 'm'"):
+        check_record(place, {**moved, "parameters": "m"})
 
 
 def test_a_choice_that_is_new_or_gone_is_a_difference(place: ModelFolder) -> None:

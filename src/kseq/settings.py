@@ -25,6 +25,30 @@ MAY_DIFFER = (
     "show_sources",
 )
 
+# Of these a resumed run compares the content, not the path. The data, read each time:
+DATA_FILES = (
+    "source",
+    "target",
+    "validation_source",
+    "validation_target",
+    "table",
+    "validation_table",
+    "ctf",
+    "validation_ctf",
+    "source_symbols",
+    "target_symbols",
+    "data",
+    "prepared",
+)
+# And what is read only when a run begins.
+START_FILES = (
+    "source_vocab",
+    "target_vocab",
+    "parameters",
+    "source_embeddings",
+    "target_embeddings",
+)
+
 MODEL_METRICS = ("loss", "perplexity", "accuracy", "sequence_accuracy")
 TEXT_METRICS = ("bleu", "chrf", "ter", "exact_match", "wer", "per")
 METRICS = (*MODEL_METRICS, "free_running_perplexity", *TEXT_METRICS)

@@ -150,6 +150,41 @@ def test_resume_alone_takes_the_settings_of_the_folder(
     assert (record["max_updates"], record["units"]) == (3, 4)
 
 
+def test_resuming_from_another_folder_finds_the_files_or_takes_their_new_paths(
+    tmp_path: Path, files: list[str], monkeypatch: pytest.MonkeyPatch, refused: Any
+) -> None:
+    for folder in ("d", "moved", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path)
+    flags = dict(zip(files[::2], files[1::2], strict=True))
+    here = {flag: Path("d", Path(path).name) for flag, path in flags.items()}
+    for flag, path in flags.items():
+        shutil.copy(path, here[flag])
+
+    def call(files: dict[str, Path], updates: int) -> list[str]:
+        named = [str(each) for item in files.items() for each in item]
+        flags = ["-o", str(tmp_path / "run"), "--max-updates", str(updates), "--quiet"]
+        return ["train", *named, *flags]
+
+    assert main([*call(here, 1), *SMALL[:-2]]) == 0
+    monkeypatch.chdir("elsewhere")
+    assert main([*call({}, 2), "--resume"]) == 0
+    for path in here.values():
+        shutil.move(tmp_path / path, tmp_path / "moved" / path.name)
+    assert "If the data has moved" in refused([*call({}, 3), "--resume"], 1)
+    moved = {flag: Path("../moved", path.name) for flag, path in here.items()}
+    assert main([*call(moved, 3), "--resume"]) == 0
+    before = (tmp_path / "run/settings.yaml").read_text()
+    assert str(tmp_path / "moved") in before
+    Path("other.txt").write_bytes(moved["-vt"].read_bytes() + b"0\n")
+    Path("source.txt").write_bytes(moved["-vs"].read_bytes() + b"0\n")
+    other = {**moved, "-vs": Path("source.txt"), "-vt": Path("other.txt")}
+    line = refused([*call(other, 4), "--resume"], 1)
+    assert "The validation sources in 'source.txt' are not those that" in line
+    assert (tmp_path / "run/settings.yaml").read_text() == before
+    assert list(metrics(tmp_path / "run")["updates"]) == [1, 2, 3]
+
+
 def test_a_start_that_failed_is_no_run_that_is_in_the_way(
     tmp_path: Path, files: list[str], asked: Any, refused: Any
 ) -> None:

@@ -628,12 +628,19 @@ def test_a_run_is_not_mixed_with_another(tmp_path: Path, figures: Any) -> None:
     [
         ({"seed": 1}, "`seed` was 0, now 1"),
         ({"model": {"units": 6}}, "`units` was 4, now 6"),
-        ({"examples": TASK.split(25, 6, seed=0)[0]}, "data are not those that"),
+        (
+            {"examples": TASK.split(25, 6, seed=0)[0]},
+            "training sources in 'a' are not those that",
+        ),
+        (
+            {"texts": (["0 1"], ["0 1"])},
+            "validation sources are not those that",
+        ),
         (
             {"examples": from_pairs(["x"] * 9, ["y"] * 9), "texts": (["x"], ["y"])},
             "source vocabulary of .* is not that of the training data",
         ),
-        ({"record": {"source": "b"}}, "`source` was 'a', now 'b'"),
+        ({"record": {"source": "a", "author": "b"}}, "`author` was None, now 'b'"),
     ],
 )
 def test_another_run_is_not_taken_for_its_continuation(

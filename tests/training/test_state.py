@@ -40,7 +40,7 @@ def test_a_state_is_read_as_it_was_written(
     row: dict[str, Any],
 ) -> None:
     folder = tmp_path_factory.mktemp("run") / "state"
-    saved = RunState(7, 1.5, 0.25, [row], "sum", variables)
+    saved = RunState(7, 1.5, 0.25, [row], {"source": "sum"}, variables)
     save_state(folder, saved)
     found = load_state(folder)
     assert found is not None
@@ -49,8 +49,8 @@ def test_a_state_is_read_as_it_was_written(
         assert found.variables[name].dtype == array.dtype
         assert found.variables[name].tobytes() == array.tobytes()
     assert json.dumps(found.rows) == json.dumps(saved.rows)  # NaN is not NaN
-    assert (found.steps, found.seconds, found.interval_seconds, found.data) == (
-        (7, 1.5, 0.25, "sum")
+    assert (found.steps, found.seconds, found.interval_seconds, found.fingerprints) == (
+        (7, 1.5, 0.25, {"source": "sum"})
     )
 
 

@@ -99,7 +99,11 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     with open_run(
         arguments.output, record, arguments.resume, arguments.overwrite, verbose
     ) as (place, resumed):
-        read = read_data(data, place if resumed else None)
+        try:
+            read = read_data(data, place if resumed else None)
+        except FileNotFoundError as error:
+            hint = " If the data has moved, pass its new paths." if resumed else ""
+            raise FileNotFoundError(f"{error}{hint}") from error
         result = train_in(
             place,
             read.examples,
@@ -107,6 +111,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
             fields,
             settings,
             resumed,
+            record=record,
             verbose=verbose,
         )
     say(f"{result.folder}: best checkpoint {result.best}, after {result.reason}")

@@ -53,7 +53,6 @@ def run_training(root: str | os.PathLike[str] = ROOT) -> None:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         folder = place / "output"
-        folder.mkdir(parents=True, exist_ok=True)
         with whole_file(folder / "failure") as temporary:
             temporary.write_text(reason[:_SHOWN], "utf-8")
         raise
@@ -109,6 +108,7 @@ def _train(root: pathlib.Path) -> None:
                 job.model,
                 job.settings,
                 resumed,
+                record=record,
                 on_checkpoint=_tell(job),
             )
     except RunInterruptedError as error:
@@ -116,9 +116,7 @@ def _train(root: pathlib.Path) -> None:
         _leave_model(root, ModelFolder(run), job)
         return
     _leave_model(root, ModelFolder(run), job)
-    folder = root / "output" / "data"
-    folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / "metrics.csv") as temporary:
+    with whole_file(root / "output" / "data" / "metrics.csv") as temporary:
         result.metrics.to_csv(temporary, index=False)
 
 

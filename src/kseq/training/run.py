@@ -22,15 +22,22 @@ from tqdm import tqdm
 
 from kseq.config import Seq2SeqConfig
 from kseq.data import Examples
+from kseq.data.corpora.lines import as_line
 from kseq.data.shards import ShardedExamples
 from kseq.data.streams import BatchStream
 from kseq.data.vocabulary import load_side, save_side
 from kseq.decoding import LengthRatio
 from kseq.distribution import get_strategy, is_chief, use_device
-from kseq.folder import STATE, ModelFolder
+from kseq.folder import MODEL, STATE, ModelFolder
 from kseq.losses import MaskedCrossentropy
 from kseq.models import Seq2Seq
-from kseq.record import check_record, write_record
+from kseq.record import (
+    changed_files,
+    check_record,
+    files_of,
+    start_files,
+    write_record,
+)
 from kseq.schedules import teacher_forcing
 from kseq.settings import TrainingSettings, higher_is_better
 from kseq.training.decisions import best_of, plateau_factor, waited
@@ -48,6 +55,14 @@ log = logging.getLogger("kseq")
 _LOOK_EVERY = 10
 # Keras numbers what has no name of its own, through the whole process.
 _NUMBER = re.compile(r"_[0-9]+(?=/)")
+# What an error calls the parts of the data.
+_PARTS = {
+    "source": "training sources",
+    "target": "training targets",
+    "prepared": "prepared training data",
+    "validation_source": "validation sources",
+    "validation_target": "validation targets",
+}
 PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.5, 2
 
 
@@ -164,6 +179,7 @@ def train(
             config,
             settings,
             resumed,
+            record=everything,
             on_checkpoint=on_checkpoint,
             verbose=verbose,
         )
@@ -228,7 +244,7 @@ def open_run(
         changes = check_record(place, record) if resumed else []
         if not resumed:
             place.clear()
-        write_record(place, record)
+            write_record(place, record)
         with logging_to(place.log, verbose):
             place.sweep()
             for change in changes:
@@ -249,6 +265,7 @@ def train_in(
     settings: TrainingSettings,
     resumed: bool,
     *,
+    record: Mapping[str, Any],
     on_checkpoint: Callable[[Mapping[str, Any]], None] | None = None,
     verbose: bool = True,
 ) -> TrainingResult:
@@ -261,6 +278,7 @@ def train_in(
         model: A `Seq2SeqConfig`, or some of its fields.
         settings: `TrainingSettings`.
         resumed: Whether to go on with the run that is there.
+        record: What `open_run` was given.
         on_checkpoint: As for `train`.
         verbose: Show a progress bar.
 
@@ -268,7 +286,9 @@ def train_in(
         `TrainingResult`.
     """
     config = _config_of(model, examples)
-    run = _Run(place, examples, validation, config, settings, on_checkpoint, verbose)
+    run = _Run(
+        place, examples, validation, config, settings, record, on_checkpoint, verbose
+    )
     return run.go(resumed)
 
 
@@ -282,10 +302,12 @@ class _Run(keras.callbacks.Callback):
         validation: tuple[Sequence[str], Sequence[str]],
         config: Seq2SeqConfig,
         settings: TrainingSettings,
+        record: Mapping[str, Any],
         on_checkpoint: Callable[[Mapping[str, Any]], None] | None,
         verbose: bool,
     ) -> None:
         super().__init__()
+        self.record = record
         self.on_checkpoint = on_checkpoint
         self.place = place
         self.settings = settings
@@ -304,7 +326,7 @@ class _Run(keras.callbacks.Callback):
             seed=settings.seed,
         )
         self.length_ratio = _length_ratio(examples, settings.length_deviations)
-        self.fingerprint = _fingerprint(examples)
+        self.fingerprints = _fingerprints(examples, validation)
         self.state = RunState()
         self.signal: int | None = None
         self.reason = ""
@@ -387,6 +409,7 @@ class _Run(keras.callbacks.Callback):
             len(self.examples),
             self.stream.steps(0),
         )
+        self.fingerprints |= _fingerprints_of_files(start_files(self.record))
         if is_chief(self.strategy):
             self._write_config()
         self._save()
@@ -410,11 +433,7 @@ class _Run(keras.callbacks.Callback):
     def _take(self, state: RunState) -> None:
         """Goes on from a state."""
         self._check_vocabularies()
-        if state.data != self.fingerprint:
-            raise ValueError(
-                f"The training data are not those that '{self.place.path}' was begun "
-                "with: the same files, settings and vocabularies are needed to resume."
-            )
+        self._check_fingerprints(state.fingerprints)
         # Those of metrics come into being, and are reset, when `fit` begins.
         self._pending = _of_metrics(state.variables)
         saved = {k: v for k, v in state.variables.items() if k not in self._pending}
@@ -435,7 +454,7 @@ class _Run(keras.callbacks.Callback):
             )
         for name, variable in variables.items():
             variable.assign(saved[name])
-        self.state = state
+        self.state, self.fingerprints = state, state.fingerprints
         self._began = time.perf_counter() - state.seconds
         self._set_rate()
         if state.rows and is_chief(self.strategy):
@@ -449,7 +468,24 @@ class _Run(keras.callbacks.Callback):
                     f"'{self.place.model.name}' stays as it is.",
                     stacklevel=2,
                 )
+        if is_chief(self.strategy):
+            # Not before: the files are now known to be the same.
+            write_record(self.place, self.record)
         log.info("resumed after %d updates", self.updates)
+
+    def _check_fingerprints(self, begun: Mapping[str, str]) -> None:
+        """Raises ValueError unless a run was begun with the same files."""
+        changed = changed_files(self.place, self.record)
+        now = {**self.fingerprints, **_fingerprints_of_files(changed)}
+        differ = [name for name, found in now.items() if found != begun.get(name)]
+        if differ:
+            files = files_of(self.record, differ[0])
+            named = f" in {', '.join(map(repr, files))}" if files else ""
+            what = _PARTS.get(differ[0], f"contents of `{differ[0]}`")
+            raise ValueError(
+                f"The {what}{named} are not those that '{self.place.path}' was begun "
+                "with: to resume takes the same data, whose files may be elsewhere."
+            )
 
     def _check_vocabularies(self) -> None:
         config = self.place.read_config()
@@ -698,7 +734,7 @@ class _Run(keras.callbacks.Callback):
             line = f"  {source}  ->  {output}"
             if k < len(references) and references[k] != output:
                 line += f"   (reference: {references[k]})"
-            log.info("%s", line)
+            log.info("%s", as_line(line))
 
     @contextlib.contextmanager
     def _nothing_drawn(self) -> Iterator[None]:
@@ -754,7 +790,7 @@ class _Run(keras.callbacks.Callback):
 
     def _save(self) -> None:
         self.state.seconds = self._seconds()
-        self.state.data = self.fingerprint
+        self.state.fingerprints = self.fingerprints
         self.state.variables = {
             name: np.asarray(keras.ops.convert_to_numpy(variable))
             for name, variable in self._variables().items()
@@ -850,13 +886,33 @@ def _length_ratio(
     return LengthRatio(float(ratios.mean()), float(ratios.std()), deviations)
 
 
-def _fingerprint(examples: Examples | ShardedExamples) -> str:
-    """Returns a sum by which other training data are told from the same."""
-    found = hashlib.sha256()
+def _fingerprints(
+    examples: Examples | ShardedExamples,
+    validation: tuple[Sequence[str], Sequence[str]],
+) -> dict[str, str]:
+    """Returns a sum of each part of the data, which tells it from other data."""
+    found = {}
     if isinstance(examples, ShardedExamples):
-        found.update(examples.fingerprint.encode())
+        found["prepared"] = examples.fingerprint
     else:
-        for ids in (examples.source, examples.target):
-            found.update(str(ids.shape).encode())
-            found.update(ids.tobytes())
-    return found.hexdigest()
+        for side, ids in (("source", examples.source), ("target", examples.target)):
+            digest = hashlib.sha256(str(ids.shape).encode())
+            digest.update(ids.tobytes())
+            found[side] = digest.hexdigest()
+    for side, texts in zip(("source", "target"), validation, strict=True):
+        # Sizes too: where a text ends counts.
+        data = [text.encode("utf-8", "surrogatepass") for text in texts]
+        digest = hashlib.sha256(str([len(each) for each in data]).encode())
+        digest.update(b"".join(data))
+        found[f"validation_{side}"] = digest.hexdigest()
+    return found
+
+
+def _fingerprints_of_files(files: Mapping[str, str]) -> dict[str, str]:
+    """Returns a sum of each file; of a model folder, of its model."""
+    found = {}
+    for name, path in files.items():
+        place = pathlib.Path(path)
+        with open(place / MODEL if place.is_dir() else place, "rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found

@@ -26,7 +26,8 @@ class RunState:
         seconds: Seconds it has run, in all sittings.
         interval_seconds: Of them, those of training steps since the last checkpoint.
         rows: A dict of figures for each checkpoint.
-        data: A sum that tells the training data from others.
+        fingerprints: A sum of each part of the data, and of each file that the run
+            has begun with, by the name of its setting.
         variables: The values of every variable of the training, by name.
     """
 
@@ -34,7 +35,7 @@ class RunState:
     seconds: float = 0.0
     interval_seconds: float = 0.0
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    data: str = ""
+    fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
     variables: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
