@@ -43,6 +43,19 @@ def trained(**settings: Any) -> Seq2Seq:
     return model
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_model_that_was_compiled_and_not_fitted_loads_without_a_warning(
+    tmp_path: Path, optimizer: str
+) -> None:
+    model = make()
+    model.compile(optimizer)
+    model.layers[-1].trainable = False
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert len(again.optimizer.variables) == len(model.optimizer.variables)
+    again.fit(FEED, TARGETS, verbose=0)
+
+
 def test_a_reloaded_model_goes_on_training_where_the_first_stopped(
     tmp_path: Path,
 ) -> None:

@@ -206,6 +206,9 @@ class Seq2Seq(DistributedTraining):
     def get_compile_config(self) -> dict[str, Any]:
         config = super().get_compile_config()
         if config:
+            if not self.optimizer.built:
+                # Loading builds it, and warns if the file has fewer variables.
+                self.optimizer.build(self.trainable_variables)
             config |= {
                 name: keras.saving.serialize_keras_object(value)
                 for name, value in {**self._feeding, **self._updating}.items()
