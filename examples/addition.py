@@ -7,17 +7,48 @@ sums whose two operands are together in no other example, in neither order.
     python examples/addition.py
 
 writes adder/ (the model and its vocabulary) and addition.png (the learning curve) into
-the current folder.
+the current folder. `--epochs 2 --train-size 2000` is a quick trial, of a model that
+cannot add yet.
 """
 
 import argparse
+import shlex
+import sys
+from collections.abc import Sequence
 
 import keras
 
 from kseq import Translator, build_seq2seq
 from kseq.data import AdditionTask
 from kseq.plotting import learning_curve
-from kseq.training import ShowExamples, StepTimes
+from kseq.training import StepTimes
+
+
+def show(task: AdditionTask, sums: Sequence[str], answers: Sequence[str]) -> None:
+    """Prints sums with their answers, each marked as right or wrong."""
+    for text, answer in zip(sums, answers, strict=True):
+        mark = "✓" if answer == task.answer(text) else "✗"
+        print(f"  {text.strip()} = {answer}  {mark}")
+
+
+class Progress(keras.callbacks.Callback):
+    """Prints a line after each epoch, and some sums after every few."""
+
+    def __init__(self, task: AdditionTask, sums: Sequence[str], every: int) -> None:
+        super().__init__()
+        self.task, self.sums, self.every = task, sums, every
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        logs, last = logs or {}, self.params["epochs"]
+        print(
+            f"epoch {epoch + 1}/{last}: loss {logs['loss']:.4f}, "
+            f"validation loss {logs['val_loss']:.4f}, "
+            f"right sums {logs['val_sequence_accuracy']:.2%}",
+            flush=True,
+        )
+        if (epoch + 1) % self.every == 0 and epoch + 1 < last:
+            translator = Translator(self.model, self.task.vocab, self.task.vocab)
+            show(self.task, self.sums, translator.translate(self.sums))
 
 
 def main() -> None:
@@ -46,8 +77,7 @@ def main() -> None:
         source_representation="one_hot",
         reverse_source=True,
     )
-    model.summary()
-
+    print(f"training {model.count_params():,} weights on {len(train):,} sums")
     updates = args.epochs * -(-args.train_size // args.batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, updates, warmup_target=args.learning_rate, warmup_steps=updates // 20
@@ -61,7 +91,9 @@ def main() -> None:
         train.dataset(args.batch_size, seed=args.seed),
         validation_data=valid.dataset(1000, shuffle=False),
         epochs=args.epochs,
-        callbacks=[times, ShowExamples(valid[:8], every=5)],
+        # Keras's progress bar only where somebody can see it.
+        verbose=1 if sys.stdout.isatty() else 0,
+        callbacks=[times, Progress(task, valid[:8].source_texts(), every=5)],
     )
 
     learning_curve(history, path="addition.png")
@@ -73,7 +105,11 @@ def main() -> None:
     sums = test.source_texts()
     answers = translator.translate(sums)
     right = sum(a == task.answer(x) for x, a in zip(sums, answers, strict=True))
+    print("sums that it has never seen:")
+    show(task, sums[:10], answers[:10])
     print(f"whole-sum accuracy: {right / len(sums):.4f}")
+    print("a sum of your own:")
+    print(f"  echo {sums[0].strip()} | kseq translate -m {shlex.quote(args.output)}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from kseq import Translator
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ARGUMENTS: dict[str, list[str]] = {
     "addition.py": ["--digits=1", "--train-size=40", "--test-size=6", "--units=8"],
@@ -47,15 +49,32 @@ def test_every_example_is_tested() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(ARGUMENTS)
 
 
-def test_the_demo_ends_with_its_accuracy_and_leaves_model_and_picture(
+def test_the_demo_prints_short_plain_lines_and_ends_with_sums_and_a_command(
     tmp_path: Path,
 ) -> None:
     printed = run("addition.py", tmp_path, *ARGUMENTS["addition.py"], "--epochs=6")
-    last = printed.splitlines()[-1]
-    assert re.fullmatch(r"whole-sum accuracy: [01]\.\d{4}", last)
-    assert "(wrong)" in printed
-    assert (tmp_path / "adder/model.keras").is_file()
+    # In a log nothing moves.
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", printed)
+    lines = printed.splitlines()
+    assert max(map(len, lines)) <= 88
+    assert sum(line.startswith("epoch ") for line in lines) == 6
+    *unseen, accuracy, own, command = lines[-9:]
+    shown = {}
+    for line in unseen:
+        found = re.fullmatch(r"  (\d\+\d) = (.*)  ([✓✗])", line)
+        assert found is not None
+        text, answer, mark = found.groups()
+        right = answer == str(sum(map(int, text.split("+"))))
+        assert mark == ("✓" if right else "✗")
+        shown[text] = answer
+    assert re.fullmatch(r"whole-sum accuracy: [01]\.\d{4}", accuracy)
+    assert own == "a sum of your own:"
+    assert re.fullmatch(r"  echo \d\+\d \| kseq translate -m adder", command)
     assert (tmp_path / "addition.png").stat().st_size > 1000
+    # The command exists and answers.
+    translator = Translator.load(tmp_path / "adder")
+    text = command.split()[1]
+    assert translator.translate([text]) == [shown[text]]
 
 
 def test_the_copier_ends_with_its_accuracy_and_shows_where_it_looked(
@@ -118,7 +137,9 @@ def test_the_demo_reaches_its_accuracy_in_its_time(tmp_path: Path) -> None:
     seconds = re.search(r"training steps took (\d+) s", printed)
     assert seconds is not None
     assert int(seconds[1]) <= 180
-    assert float(printed.split()[-1]) >= 0.99
+    accuracy = re.search(r"whole-sum accuracy: (\S+)", printed)
+    assert accuracy is not None
+    assert float(accuracy[1]) >= 0.99
 
 
 def test_the_sweep_leaves_a_table_a_picture_and_its_best_model(tmp_path: Path) -> None:
