@@ -17,7 +17,7 @@ docs := $(VENV)/.kseq-docs
 scripts := $(wildcard examples benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format bench docs clean
+.PHONY: help setup demo test test-slow smoke lint format bench docs clean
 # Under `make -j` too: two installs in one environment would break each other.
 .NOTPARALLEL:
 
@@ -47,6 +47,9 @@ test: $(dev)  ## Run the tests, without the slow ones
 
 test-slow: $(dev)  ## Run all tests, the slow ones too
 	$(bin)/pytest $(parallel)
+
+smoke:  ## Install kseq for PYTHON in a new environment, train, save, load, translate
+	.ci/smoke $(PYTHON)
 
 lint: $(dev)  ## Check the style, the format and the types
 	$(bin)/ruff check
