@@ -120,6 +120,10 @@ class Translator:
         self.length_ratio = length_ratio
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        given = self.model, self.source_vocab, self.target_vocab, self.length_ratio
+        return type(self), given  # a copy has a lock of its own
+
     def translate(
         self,
         texts: Sequence[str],

@@ -171,6 +171,47 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"`zipped` must be True.*Received: False"):
+        make().save(tmp_path / "model", zipped=False)
+
+
+class Unregistered:
+    def __call__(self, step: Any) -> float:
+        return 0.5
+
+
+def unregistered(*arguments: Any) -> Any:
+    return 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("teacher_forcing_ratio", lambda step: 0.5),
+        ("teacher_forcing_ratio", unregistered),
+        ("teacher_forcing_ratio", Unregistered()),
+        ("loss", lambda true, predicted: 0.0),
+        ("metrics", [unregistered]),
+    ],
+)
+def test_what_could_not_be_loaded_is_refused(
+    tmp_path: Path, name: str, value: Any
+) -> None:
+    path = tmp_path / "model.keras"
+    model = make()
+    model.save(path)
+    before = path.read_bytes()
+    model.compile(**{name: value})
+    with pytest.raises(ValueError, match=f"`{name}` must be registered.*Received: "):
+        model.save(path)
+    assert path.read_bytes() == before
+    with keras.saving.custom_object_scope({"unregistered": unregistered}):
+        if value in (unregistered, [unregistered]):
+            model.save(path)
+            assert keras.saving.load_model(path).compiled
+
+
 def test_a_model_of_a_newer_kseq_is_refused(tmp_path: Path) -> None:
     path, newer = tmp_path / "model.keras", tmp_path / "newer.keras"
     make().save(path)

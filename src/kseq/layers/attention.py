@@ -357,18 +357,41 @@ def _by_rows(function: Callable[[Any], Any], x: Any, width: int) -> Any:
     return tf.ensure_shape(y, [*x.shape[:-1], width])
 
 
-def _times_transposed(x: Any, layer: keras.layers.Dense) -> Any:
-    """Multiplies with the transposed kernel of a dense layer without bias.
+def _bare_kernel(layer: keras.layers.Layer, dtype: str) -> Any:
+    """Returns the kernel of a dense layer, if to call it is to multiply with that.
+
+    Weights of LoRA are in the kernel. A layer with a bias, an activation or another
+    dtype does more, and so does a quantized one, which rounds its inputs.
+
+    Args:
+        layer: The layer.
+        dtype: Dtype of what it is multiplied with.
+
+    Returns:
+        Float (dim, units), or None.
+    """
+    is_bare = (
+        type(layer) is keras.layers.Dense
+        and layer.bias is None
+        and layer.activation is keras.activations.linear
+        and layer.quantization_mode is None
+        and layer.compute_dtype == dtype
+    )
+    return ops.cast(layer.kernel, dtype) if is_bare else None
+
+
+def _times_transposed(x: Any, layer: keras.layers.Layer) -> Any:
+    """Multiplies with the transposed kernel of a dense layer.
 
     Args:
         x: Float (batch, time, units).
         layer: From (..., dim) to (..., units).
 
     Returns:
-        Float (batch, time, dim).
+        Float (batch, time, dim), or None where the layer does more than multiply.
     """
-    kernel = ops.cast(layer.kernel, x.dtype)
-    return ops.matmul(x, ops.transpose(kernel))
+    kernel = _bare_kernel(layer, keras.backend.standardize_dtype(x.dtype))
+    return None if kernel is None else ops.matmul(x, ops.transpose(kernel))
 
 
 class _WithKernels(Attention):
@@ -484,7 +507,7 @@ class DotAttention(_WithKernels):
         scale = keys.shape[-1] ** -0.5 if self.scaled else 1.0
         if self.query_layer is not None:
             keys = _times_transposed(keys, self.query_layer)
-        return keys * ops.cast(scale, keys.dtype)
+        return None if keys is None else keys * ops.cast(scale, keys.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scaled": self.scaled, "units": self.units}

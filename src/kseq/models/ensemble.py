@@ -73,6 +73,10 @@ class Ensemble:
         self.averaging = averaging
         self.derived = Derived(self)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled and copied by its models: what is compiled is compiled anew.
+        return type(self), (self.models, self.averaging)
+
     @property
     def config(self) -> Seq2SeqConfig:
         """The configuration of the first model."""

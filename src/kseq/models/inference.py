@@ -47,6 +47,10 @@ class InferenceModels:
     decoder_step: keras.Model
     config: Seq2SeqConfig
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled and copied by its models: what is compiled is compiled anew.
+        return type(self), (self.encoder, self.decoder_step, self.config)
+
     @functools.cached_property
     def _derived(self) -> Derived:
         return Derived(self.encoder, self.decoder_step)

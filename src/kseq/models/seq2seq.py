@@ -1,15 +1,14 @@
 """The whole model: encoder, decoder, training with teacher forcing, generation."""
 
-import contextlib
 import os
 import pathlib
-from collections.abc import Iterator
+import re
+import warnings
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.backend.common import global_state  # there is no public way to it
 
 from kseq import metrics as kseq_metrics
 from kseq.checks import check_boolean, check_number
@@ -25,6 +24,7 @@ from kseq.gradients import sum_slices
 from kseq.losses import MaskedCrossentropy, token_weights
 from kseq.models import decoder as decoder_module
 from kseq.models import encoder as encoder_module
+from kseq.models.alterations import Alterations, without_sharing
 from kseq.models.decoder import Decoder
 from kseq.models.derived import Derived
 from kseq.models.encoder import build_encoder
@@ -35,6 +35,17 @@ from kseq.models.recurrent import as_config
 from kseq.schedules import COINS, check_ratio
 
 INPUTS = (encoder_module.INPUT, decoder_module.INPUT)
+# The layers that Keras can quantize, by mode.
+_QUANTIZABLE: dict[str, tuple[type[keras.layers.Layer], ...]] = {
+    "int8": (
+        keras.layers.Dense,
+        keras.layers.EinsumDense,
+        keras.layers.Embedding,
+        keras.layers.ReversibleEmbedding,
+    ),
+    "float8": (keras.layers.Dense, keras.layers.EinsumDense),
+}
+_QUANTIZABLE["int4"] = _QUANTIZABLE["int8"]
 # What an optimizer is given: the gradient of which loss over a batch's tokens.
 GRADIENTS = ("mean", "sum")
 
@@ -80,6 +91,8 @@ class Seq2Seq(DistributedTraining):
         self.config = config
         self.graph = Graph(encoder.input, memory, memory_mask, states, keys, decoder)
         self.dtype_policy = policy  # `compile` scales the loss of "mixed_float16"
+        self._built_dtype = keras.dtype_policies.serialize(policy)
+        self._alterations = Alterations(self)
         self.derived = Derived(self)
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -426,18 +439,91 @@ class Seq2Seq(DistributedTraining):
         """Returns the model as a search sees it."""
         return FoldedMember(self._inference().encoder, self.graph.decoder)
 
-    def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
+    def quantize(
+        self,
+        mode: str | None = None,
+        config: Any = None,
+        filters: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Quantizes embeddings and dense layers, those inside of attention too.
+
+        Keras has no quantized recurrent layers: they stay as they are.
+
+        Args:
+            mode: `"int8"`, `"int4"` or `"float8"` (dense layers outside of attention).
+            config: A `keras.quantizers.QuantizationConfig`. Default: that of `mode`.
+            filters: Regular expression for the names of the layers to quantize, or a
+                list of them, or a function of a layer. Default None: all.
+            **kwargs: The further arguments of `keras.Model.quantize`.
+
+        Raises:
+            ValueError: If the mode needs the blocks of a transformer (`"gptq"`,
+                `"awq"`), if no layer is to be quantized, or if one already is.
+
+        Example:
+            >>> from kseq import build_seq2seq
+            >>> model = build_seq2seq(
+            ...     source_vocab_size=11, target_vocab_size=11, units=8
+            ... )
+            >>> model.quantize("int8")
+            >>> model.get_layer("decoder_output").quantization_mode
+            'int8'
+        """
+        mode = config.mode if config is not None else mode
+        if mode not in _QUANTIZABLE:
+            raise ValueError(
+                "`mode` must be one of 'int8', 'int4', 'float8': others quantize the "
+                f"blocks of a transformer. Received: {mode!r}."
+            )
+        # Keras takes the gradients of float8's scales for their new values: in a loop,
+        # as in attention, they would add up.
+        layers = self.layers if mode == "float8" else self._flatten_layers()
+        chosen = [
+            layer
+            for layer in layers
+            if type(layer) in _QUANTIZABLE[mode] and _matches(filters, layer)
+        ]
+        if not chosen:
+            raise ValueError(
+                f"`filters` must match a layer that can be quantized to {mode}: "
+                f"{', '.join(each.__name__ for each in _QUANTIZABLE[mode])}. "
+                f"Received: {filters!r}."
+            )
+        done = [layer.name for layer in chosen if layer.quantization_mode is not None]
+        if done:
+            raise ValueError(
+                f"`filters` must leave out layers that are quantized already: "
+                f"{', '.join(done)}. Received: {filters!r}."
+            )
+        super().quantize(mode, config, filters=lambda each: each in chosen, **kwargs)
+
+    def save(
+        self,
+        filepath: Any,
+        overwrite: bool = True,
+        zipped: bool = True,
+        **kwargs: Any,
+    ) -> None:
         """Saves the model, whole or not at all: a crash leaves an older file as it was.
 
         Args:
             filepath: Path ending in `.keras`.
             overwrite: Replace an existing file. Default True.
+            zipped: Must be True: a model is one file.
             **kwargs: The further arguments of `keras.Model.save`.
 
         Raises:
-            ValueError: If `filepath` does not end in `.keras`.
+            ValueError: If `filepath` does not end in `.keras`, if `zipped` is False, or
+                if the model was compiled with a function or class of your own that is
+                not registered, so that the file could not be loaded.
             FileExistsError: If the file exists and `overwrite` is False.
         """
+        if zipped is not None and not check_boolean("zipped", zipped):
+            raise ValueError(
+                "`zipped` must be True: a model is saved as one '.keras' file. "
+                "Received: False."
+            )
         path = pathlib.Path(os.fspath(filepath))
         if path.suffix != ".keras":
             raise ValueError(f"`filepath` must end in '.keras'. Received: '{path}'.")
@@ -445,8 +531,28 @@ class Seq2Seq(DistributedTraining):
             raise FileExistsError(
                 f"'{path}' exists already. Choose another name, or pass overwrite=True."
             )
+        self._check_compiled()
         with whole_file(path) as temporary:
             super().save(temporary, overwrite=True, **kwargs)
+
+    def _check_compiled(self) -> None:
+        """Checks that what the model was compiled with can be loaded again."""
+        if not self.compiled:
+            return
+        given = {**self._compile_config.config, **self._feeding, **self._updating}
+        for name, value in given.items():
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # about a lambda: an error here
+                    config = keras.saving.serialize_keras_object(value)
+                keras.saving.deserialize_keras_object(config)
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"`{name}` must be registered with "
+                    "keras.saving.register_keras_serializable, and have a name or a "
+                    "`get_config`, or the saved model could not be loaded. Received: "
+                    f"{value!r}."
+                ) from error
 
     def summary(self, *args: Any, expand_nested: bool = True, **kwargs: Any) -> None:
         """Prints the layers, those within a loop too.
@@ -461,22 +567,20 @@ class Seq2Seq(DistributedTraining):
     def get_config(self) -> dict[str, Any]:
         return {
             "config": self.config.to_dict(),
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "dtype": self._built_dtype,
             "name": self.name,
-            # The optimizer's saved state is that of the trainable weights.
-            "frozen": [layer.name for layer in self.layers if not layer.trainable],
+            "alterations": self._alterations.get_config(),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
-        with _without_sharing():
+        with without_sharing():
             model = cls(
                 Seq2SeqConfig.from_dict(config["config"]),
                 dtype=keras.dtype_policies.deserialize(config["dtype"]),
                 name=config["name"],
             )
-        for name in config["frozen"]:
-            model.get_layer(name).trainable = False
+            model._alterations.apply(config["alterations"])
         return model
 
 
@@ -524,23 +628,12 @@ def build_seq2seq(
     return Seq2Seq(as_config(config, settings), dtype=dtype, name=name)
 
 
-@contextlib.contextmanager
-def _without_sharing() -> Iterator[None]:
-    """Builds layers, while Keras loads a file, as they are built anywhere else.
-
-    While it loads, Keras takes two configs for one object where the objects they came
-    from had one `id`. `Bidirectional` makes its halves from the config of a layer that
-    is gone afterwards; the next may get its id, and would get the first one's half.
-    """
-    names = ("shared_objects/id_to_obj_map", "shared_objects/id_to_config_map")
-    kept = {name: global_state.get_global_attribute(name) for name in names}
-    for name in names:
-        global_state.set_global_attribute(name, None)
-    try:
-        yield
-    finally:
-        for name, value in kept.items():
-            global_state.set_global_attribute(name, value)
+def _matches(filters: Any, layer: keras.layers.Layer) -> bool:
+    """Whether `filters`, as `keras.Model.quantize` takes them, let a layer through."""
+    if callable(filters):
+        return bool(filters(layer))
+    patterns = [filters] if isinstance(filters, str) else filters
+    return patterns is None or any(re.search(each, layer.name) for each in patterns)
 
 
 def _resolved(metrics: Any) -> Any:
