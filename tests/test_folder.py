@@ -70,7 +70,7 @@ def test_a_run_with_a_state_goes_on_if_that_is_wanted(place: ModelFolder) -> Non
 def test_a_run_is_not_touched_unless_the_caller_says_how(place: ModelFolder) -> None:
     train(place)
     before = listing(place)
-    with pytest.raises(FileExistsError, match="Pass resume to go on with it, overwr"):
+    with pytest.raises(FileExistsError, match="Pass `resume` to continue it, `overwr"):
         place.may_resume(resume=False, overwrite=False)
     assert listing(place) == before
 

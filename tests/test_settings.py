@@ -198,10 +198,17 @@ def test_the_kind_of_the_data_is_the_one_that_is_told(
     assert DataSettings(**settings.to_dict()) == settings
 
 
+def test_checkpoints_are_counted_in_updates_or_in_epochs() -> None:
+    assert TrainingSettings().checkpoint_updates == 1000
+    assert TrainingSettings(checkpoint_epochs=2).checkpoint_updates is None
+    with pytest.raises(ValueError, match="`checkpoint_epochs` replaces `checkpoint_up"):
+        TrainingSettings(checkpoint_epochs=2, checkpoint_updates=9)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, r"training data must be told by one of `source` and .*Received: none"),
+        ({}, r"training data must be given by one of `source` and .*Received: none"),
         ({**PARALLEL, "table": "t"}, r"training data .*Received: parallel, table"),
         ({"table": "t", "prepared": "p"}, r"training data .*Received: table, prepared"),
     ],
@@ -212,7 +219,7 @@ def test_data_are_told_once(given: Any, message: str) -> None:
 
 
 def test_validation_data_are_told_once() -> None:
-    with pytest.raises(ValueError, match="validation data must be told by one of"):
+    with pytest.raises(ValueError, match="validation data must be given by one of"):
         DataSettings(**PARALLEL).validation_kind  # noqa: B018
 
 

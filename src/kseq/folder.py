@@ -240,13 +240,13 @@ class ModelFolder:
             missing = "a saved state" if self.is_run() else SETTINGS
             raise FileExistsError(
                 f"'{self.path}' exists already and cannot be resumed: it lacks "
-                f"{missing}. Pass overwrite to replace it, or choose another name."
+                f"{missing}. Pass `overwrite` to replace it, or choose another name."
             )
         if not overwrite:
             way_out = (
-                "Pass resume to go on with it, overwrite to replace it"
+                "Pass `resume` to continue it, `overwrite` to replace it"
                 if self.is_run()
-                else "Pass overwrite to replace it"
+                else "Pass `overwrite` to replace it"
             )
             raise FileExistsError(
                 f"'{self.path}' exists already. {way_out}, or choose another name."

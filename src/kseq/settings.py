@@ -14,6 +14,7 @@ __all__ = ["DataSettings", "TrainingSettings", "higher_is_better"]
 MAY_DIFFER = (
     "device",
     "keep_checkpoints",
+    "log_every",
     "max_checkpoints_not_improved",
     "max_epochs",
     "max_seconds",
@@ -79,94 +80,112 @@ class TrainingSettings:
     An instance is immutable and valid. An update is one step of the optimizer.
 
     Args:
-        batch_size: Pairs a batch; with `batch_type` "tokens" the most target tokens a
-            batch may have, padding counted. Default 64.
+        batch_size: Number of pairs in a batch. With `batch_type` "tokens": maximum
+            number of target tokens in a batch, including padding. Default 64.
         batch_type: `"pairs"` (default) or `"tokens"`.
-        buckets: Number of buckets by length, chosen from the data; 0 mixes all
-            lengths. Default 8, without `bucket_width`.
-        bucket_width: Width of buckets in their place, in tokens, as Sockeye has them
-            (see `kseq.data.even_buckets`). Default: as many as `buckets` says.
+        buckets: Number of length buckets, chosen from the data; 0 mixes all lengths.
+            Default 8, without `bucket_width`.
+        bucket_width: Width in tokens of evenly spaced buckets, as in Sockeye (see
+            `kseq.data.even_buckets`). Replaces `buckets`. Default: `buckets` decides.
         optimizer: `"adam"` (default), `"adamw"`, `"nadam"`, `"sgd"`, `"rmsprop"`,
             `"adagrad"` or `"adadelta"`.
-        learning_rate: Default 0.001.
-        schedule: How the learning rate falls: `"plateau"` (default), when the
-            optimized metric no longer improves; `"constant"`, `"inverse_time"`,
-            `"inverse_sqrt"`, `"step"` or `"cosine"`, by the number of updates.
-        plateau_factor: What `"plateau"` multiplies the rate by. Default 0.5.
-        plateau_patience: Checkpoints without improvement until it does. Default 2.
-        half_life: Of the inverse ones: updates until the rate is halved.
-        decay_steps: Of `"cosine"`: updates until the rate has come to its end. Of
-            `"step"`: updates from one fall to the next.
-        decay_rate: Of `"step"`: what the rate is multiplied by each time.
-        end_learning_rate: Of `"cosine"`: the rate at the end. Default 0.
-        warmup_steps: Updates over which the rate rises in a straight line. Default 0.
-        momentum: Of `"sgd"` and `"rmsprop"`. Default: none.
-        nesterov: Nesterov's momentum, of `"sgd"`. Default False.
-        unit_gain: Momentum as CNTK has it, of `"sgd"`: new gradients enter with the
-            weight 1 - momentum. Default False.
-        beta_1: Of `"adam"`, `"adamw"`, `"nadam"`. Default: Keras's 0.9.
-        beta_2: Of the same. Default: Keras's 0.999.
-        epsilon: Of all but `"sgd"`. Default: Keras's.
-        rho: Of `"rmsprop"` and `"adadelta"`. Default: Keras's.
-        weight_decay: Default: none.
-        clip_norm: Longest gradient of all weights together; a longer one is shortened
-            to it. 0: as it is. Default: 1, and 0 where another way of clipping is
-            chosen or `gradient` is "sum".
-        clip_value: Largest element of a gradient; larger ones are cut. Default: none.
-        clip_per_token: Largest element of a gradient for each target token of the
-            batch, as CNTK clips for each sample; it is for `gradient` "sum". Default:
-            none.
-        gradient: What the loss is over the tokens of a batch: `"mean"` (default), or
-            `"sum"`, with which the learning rate is one for each token, as in CNTK.
-        accumulation_steps: Batches whose gradients make one update. Default 1.
-        label_smoothing: Share of the target distribution spread over the whole
+        learning_rate: Learning rate. Default 0.001.
+        schedule: Learning rate schedule. `"plateau"` (default) lowers the learning rate
+            when the optimized metric does not improve; `"constant"`,
+            `"inverse_time"`, `"inverse_sqrt"`, `"step"` and `"cosine"` depend on the
+            number of updates.
+        plateau_factor: Factor of the learning rate in `"plateau"`. Default 0.5.
+        plateau_patience: Number of checkpoints without improvement before `"plateau"`
+            lowers the learning rate. Default 2.
+        half_life: Number of updates until `"inverse_time"` or `"inverse_sqrt"` has
+            halved the learning rate.
+        decay_steps: For `"cosine"`: number of updates until the end of the decay. For
+            `"step"`: number of updates between decays.
+        decay_rate: Factor of the learning rate at each decay of `"step"`.
+        end_learning_rate: Learning rate at the end of `"cosine"`. Default 0.
+        warmup_steps: Number of updates over which the learning rate rises linearly.
+            Default 0.
+        momentum: Momentum of `"sgd"` and `"rmsprop"`. Default: none.
+        nesterov: Use Nesterov momentum in `"sgd"`. Default False.
+        unit_gain: Weight new gradients by 1 - momentum in `"sgd"`, as CNTK does.
+            Default False.
+        beta_1: Decay rate of the first moment in `"adam"`, `"adamw"` and `"nadam"`.
+            Default: Keras's, 0.9.
+        beta_2: Decay rate of the second moment in the same optimizers. Default:
+            Keras's, 0.999.
+        epsilon: Epsilon of all optimizers but `"sgd"`. Default: Keras's.
+        rho: Decay rate in `"rmsprop"` and `"adadelta"`. Default: Keras's.
+        weight_decay: Weight decay. Default: none.
+        clip_norm: Maximum global gradient norm; 0 does not clip. Default: 1, or 0 where
+            another way of clipping is chosen or `gradient` is "sum".
+        clip_value: Maximum absolute value of a gradient element. Default: no clipping.
+        clip_per_token: Maximum absolute value of a gradient element for each target
+            token of the batch, as in CNTK. Needs `gradient` "sum". Default: no
+            clipping.
+        gradient: Reduction of the loss over the tokens of a batch: `"mean"` (default),
+            or `"sum"`, for which the learning rate is per token, as in CNTK.
+        accumulation_steps: Number of batches whose gradients make one update.
+            Default 1.
+        label_smoothing: Share of the target distribution that is spread over the
             vocabulary, in [0, 1). Default 0.
         teacher_forcing_ratio: Probability that the decoder reads the true token, in
-            [0, 1]; or how it falls with the updates: `"linear:UPDATES[:END]"`,
+            [0, 1], or a schedule over the updates: `"linear:UPDATES[:END]"`,
             `"exponential:BASE[:END]"`, `"inverse_sigmoid:K[:END]"` (see
             `kseq.schedules`). Default 1.
-        teacher_forcing_coin: `"token"` (default) or `"batch"`.
-        metrics: What is measured on the validation data at each checkpoint:
+        teacher_forcing_coin: Draw for each `"token"` (default) or each `"batch"`.
+        metrics: Metrics on the validation data at each checkpoint, one or more of
             `"loss"`, `"perplexity"`, `"accuracy"` (of tokens), `"sequence_accuracy"`,
-            `"free_running_perplexity"`; and of decoded texts `"bleu"`, `"chrf"`,
+            `"free_running_perplexity"`, and of decoded texts `"bleu"`, `"chrf"`,
             `"ter"`, `"exact_match"`, `"wer"`, `"per"` (see `kseq.evaluation`).
             Default: perplexity and accuracy.
-        optimized_metric: Which of them decides what the best checkpoint is. Default:
-            the first.
-        decode_pairs: Validation pairs that are decoded, from the first. Default: all.
-        decode_beam: Beam width they are decoded with; 1 is greedy. Default 1.
-        length_deviations: Standard deviations above the mean ratio of target to source
-            length in the training data that an output may be long, here and wherever
-            the model is used (see `kseq.decoding.LengthRatio`). Default: an output may
-            be 2 * the source's length + 10 long.
-        validation_batch_size: Pairs a batch in validation. Default 256.
-        checkpoint_updates: Updates from one checkpoint to the next. Default 1000.
-        keep_checkpoints: How many of the last ones are kept, besides the best; 0 keeps
-            all. Default 10.
-        max_checkpoints_not_improved: Checkpoints without a better one until training
-            ends; 0 never does. Default 8.
-        min_improvement: By how much the metric must improve, in its own units, for a
-            checkpoint to be a better one: here, and where `"plateau"` waits for one.
-            What the best checkpoint is does not depend on it. Default 0.0001.
-        min_epochs: Epochs before it may end for that reason. Default 0.
-        min_updates: Updates before it may. Default 0.
-        max_epochs: Epochs until training ends. Default: no limit.
-        max_updates: Updates until it does. Default: no limit.
-        max_seconds: Seconds, in all sittings, until it does. Default: no limit.
-        show: Validation pairs shown with their outputs at each checkpoint. Default 3.
-        show_sources: Sources of your own shown in the same way. Default: none.
-        show_every: Updates from one showing of `show_sources` to the next, between
-            checkpoints. Default: at checkpoints only.
+        optimized_metric: Metric that selects the best checkpoint, one of `metrics`.
+            Default: the first.
+        decode_pairs: Number of validation pairs to decode, from the first. Default:
+            all.
+        decode_beam: Beam width for decoding validation pairs; 1 is greedy search.
+            Default 1.
+        length_deviations: Maximum output length in standard deviations above the mean
+            ratio of target to source length of the training data, here and wherever
+            the model is used (see `kseq.decoding.LengthRatio`). Default: an output has
+            at most 2 * source length + 10 tokens.
+        validation_batch_size: Number of pairs in a validation batch. Default 256.
+        checkpoint_updates: Number of updates between checkpoints. Default 1000, without
+            `checkpoint_epochs`.
+        checkpoint_epochs: Number of epochs between checkpoints. Replaces
+            `checkpoint_updates`. Default: `checkpoint_updates` decides.
+        log_every: Number of updates between progress lines in the log; 0 logs
+            checkpoints only. Default 100.
+        keep_checkpoints: Number of most recent checkpoints to keep, besides the best; 0
+            keeps all. Default 10.
+        max_checkpoints_not_improved: Number of checkpoints without improvement before
+            training ends; 0 never ends it. Default 8.
+        min_improvement: Minimum improvement of the optimized metric, in its own units,
+            for early stopping and for `"plateau"`. The best checkpoint does not depend
+            on it. Default 0.0001.
+        min_epochs: Minimum number of epochs before early stopping. Default 0.
+        min_updates: Minimum number of updates before early stopping. Default 0.
+        max_epochs: Maximum number of epochs. Default: no limit.
+        max_updates: Maximum number of updates. Default: no limit.
+        max_seconds: Maximum training time in seconds, across all resumed runs. Default:
+            no limit.
+        show: Number of validation pairs to show with their outputs at each checkpoint.
+            Default 3.
+        show_sources: Further source texts to show with their outputs. Default: none.
+        show_every: Number of updates between showings of `show_sources`. Default: at
+            checkpoints only.
         parameters: File or folder of a model to start from. Default: none.
-        partial_parameters: Take of it what fits, rather than all or nothing. Default
-            False.
-        source_embeddings: File of pretrained vectors of source tokens. Default: none.
-        target_embeddings: The same of target tokens.
-        freeze: Layers, or patterns of names, that do not train. Default: none.
-        seed: Of the weights, the batches and the dropout. Default 0.
-        dtype: Dtype policy: `"float32"` (default), `"mixed_float16"`,
+        partial_parameters: Load only the layers of `parameters` that fit. Default
+            False: all must fit.
+        source_embeddings: File of pretrained embeddings of source tokens. Default:
+            none.
+        target_embeddings: File of pretrained embeddings of target tokens. Default:
+            none.
+        freeze: Names of layers, or patterns of names, that are not trained. Default:
+            none.
+        seed: Seed of weights, batches and dropout. Default 0.
+        dtype: Dtype policy: `"float32"` (default), `"mixed_float16"` or
             `"mixed_bfloat16"`.
-        jit_compile: Compile the training step by XLA, once for each shape of a batch.
+        jit_compile: Compile the training step with XLA, once for each batch shape.
             Default False.
         device: `"auto"` (default), `"cpu"` or `"gpu"`.
         strategy: `"one_device"` (default), `"mirrored"` or `"multi_worker"`; see
@@ -225,7 +244,9 @@ class TrainingSettings:
     decode_beam: int = 1
     length_deviations: float | None = None
     validation_batch_size: int = 256
-    checkpoint_updates: int = 1000
+    checkpoint_updates: int | None = None
+    checkpoint_epochs: int | None = None
+    log_every: int = 100
     keep_checkpoints: int = 10
     max_checkpoints_not_improved: int = 8
     min_improvement: float = 0.0001
@@ -259,13 +280,8 @@ class TrainingSettings:
             _check_choice("metrics", name, METRICS)
         if not self.metrics:
             raise ValueError("`metrics` must name one metric at least. Received: none.")
-        if self.buckets is None and self.bucket_width is None:
-            object.__setattr__(self, "buckets", 8)
-        if self.buckets is not None and self.bucket_width is not None:
-            raise ValueError(
-                "`bucket_width` takes the place of `buckets`. Received both: "
-                f"{self.bucket_width} and {self.buckets}."
-            )
+        self._choose("buckets", 8, "bucket_width")
+        self._choose("checkpoint_updates", 1000, "checkpoint_epochs")
         if self.clip_norm is None:
             other = self.clip_value or self.clip_per_token or self.gradient == "sum"
             object.__setattr__(self, "clip_norm", 0.0 if other else 1.0)
@@ -273,6 +289,17 @@ class TrainingSettings:
             object.__setattr__(self, "optimized_metric", self.metrics[0])
         _check_choice("optimized_metric", self.optimized_metric, self.metrics)
         self._check_pairs()
+
+    def _choose(self, name: str, default: int, other: str) -> None:
+        """Gives a setting its default, unless the other one replaces it."""
+        value, replacement = getattr(self, name), getattr(self, other)
+        if value is None and replacement is None:
+            object.__setattr__(self, name, default)
+        elif value is not None and replacement is not None:
+            raise ValueError(
+                f"`{other}` replaces `{name}`: pass one of them. Received: "
+                f"{replacement} and {value}."
+            )
 
     def _check_pairs(self) -> None:
         """Refuses what would have no effect."""
@@ -349,58 +376,58 @@ class TrainingSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """Where a training run has its data from, and what it makes of them.
+    """The data of a training run, and how they are tokenized.
 
-    The data are one of: two sides of parallel text (`source`, `target`), a `table`, a
-    `ctf` file, a public `corpus`, or what `kseq data prepare` has `prepared`. So are
-    the validation data.
+    Specify the training data with one of: parallel text (`source` and `target`),
+    `table`, `ctf`, `corpus`, or `prepared`, a folder of `kseq data prepare`. Specify
+    the validation data in the same way.
 
     Args:
-        source: Files of source texts, a text a line; `.gz` too.
-        target: Files of target texts, line by line those of the sources.
+        source: Files of source texts, one text a line, also `.gz`.
+        target: Files of target texts, one for each source.
         validation_source: Files of source texts to validate on.
         validation_target: Files of target texts to validate on.
-        table: File of a CSV or TSV table, with the sources and targets in columns.
-        validation_table: Table to validate on.
-        source_column: Name of a column, or its index from 0 in a table without a
-            header. Default: `"source"`, or 0.
-        target_column: The same. Default: `"target"`, or 1.
+        table: File of a CSV or TSV table with sources and targets in columns.
+        validation_table: File of a table to validate on.
+        source_column: Name of the source column, or its index from 0 in a table without
+            a header. Default: `"source"`, or 0.
+        target_column: Name or index of the target column. Default: `"target"`, or 1.
         table_header: Whether the first row of a table names the columns. Default True.
         ctf: File in CNTK's text format.
-        validation_ctf: The same to validate on.
-        source_symbols: File of the symbols of a CTF file's sources, one a line.
-        target_symbols: The same of its targets. Default: those of the sources.
-        corpus: `"cmudict"` or `"multi30k"`, downloaded or from `data`.
-        data: Folder where the files of `corpus` lie. Default: they are downloaded.
-        source_language: Of `"multi30k"`: `"de"` (default) or `"en"`.
-        target_language: Of `"multi30k"`: `"en"` (default) or `"de"`.
-        prepared: Folder of `kseq data prepare`, for corpora larger than memory; the
+        validation_ctf: File in CNTK's text format to validate on.
+        source_symbols: File with the source symbols of a CTF file, one a line.
+        target_symbols: File with the target symbols of a CTF file. Default: the source
+            symbols.
+        corpus: Public corpus, `"cmudict"` or `"multi30k"`. It is downloaded, or read
+            from `data`.
+        data: Folder with the files of `corpus`. Default: they are downloaded.
+        source_language: Source language of `"multi30k"`, `"de"` (default) or `"en"`.
+        target_language: Target language of `"multi30k"`, `"en"` (default) or `"de"`.
+        prepared: Folder of `kseq data prepare`, for corpora larger than memory. The
             validation data come from files.
-        tokenizer: How texts are cut on both sides: `"whitespace"` (default),
-            `"characters"`, `"spacy:LANGUAGE"`, `"moses:LANGUAGE"`,
-            `"sentencepiece:SIZE"` or `"bpe:SIZE"`. (`"cmudict"` has characters and
-            whitespace.)
-        source_tokenizer: The same for the sources alone.
-        target_tokenizer: The same for the targets alone.
-        lower_case: Lower the case of all texts. Default False.
-        source_vocab: File of the source vocabulary, JSON. Default: it is built from
-            the training data.
-        target_vocab: The same of the targets.
+        tokenizer: Tokenizer of both sides: `"whitespace"` (default), `"characters"`,
+            `"spacy:LANGUAGE"`, `"moses:LANGUAGE"`, `"sentencepiece:SIZE"` or
+            `"bpe:SIZE"`. (The default of `"cmudict"` is characters and whitespace.)
+        source_tokenizer: Tokenizer of the sources. Default: `tokenizer`.
+        target_tokenizer: Tokenizer of the targets. Default: `tokenizer`.
+        lower_case: Convert texts to lower case. Default False.
+        source_vocab: File of the source vocabulary, JSON. Default: built from the
+            training data.
+        target_vocab: File of the target vocabulary, JSON. Default: built from the
+            training data.
         shared_vocab: Build one vocabulary for both sides. Default False.
-        min_frequency: How often a token must stand in the training data to be known.
+        min_frequency: Minimum number of occurrences of a token in the training data.
             Default 1.
-        max_vocab_size: Most tokens a vocabulary may have, besides the special ones.
-            Default: no limit.
-        max_source_length: Most tokens a source may have. Default 100.
-        max_target_length: Most tokens a target may have. Default 100.
-        overlong: What becomes of longer pairs in training: `"drop"` (default) or
-            `"truncate"`.
-        on_invalid: What becomes of lines that are not UTF-8: `"error"` (default) or
-            `"skip"`.
+        max_vocab_size: Maximum number of tokens in a vocabulary, without the special
+            ones. Default: no limit.
+        max_source_length: Maximum number of source tokens. Default 100.
+        max_target_length: Maximum number of target tokens. Default 100.
+        overlong: Longer training pairs: `"drop"` (default) or `"truncate"`.
+        on_invalid: Lines that are not UTF-8: `"error"` (default) or `"skip"`.
 
     Raises:
-        ValueError: If a value is out of range or unknown, or the data are not told, or
-            told twice.
+        ValueError: If a value is out of range or unknown, or the data are missing,
+            or specified twice.
         TypeError: If a value has the wrong type.
 
     Example:
@@ -481,7 +508,7 @@ class DataSettings:
             choices += [f"`{prefix}table`", f"`{prefix}ctf`", "`corpus`"]
             choices += [] if prefix else ["`prepared`"]
             raise ValueError(
-                f"The {'validation' if prefix else 'training'} data must be told by "
+                f"The {'validation' if prefix else 'training'} data must be given by "
                 f"one of {', '.join(choices)}. Received: {', '.join(kinds) or 'none'}."
             )
         return kinds[0]
@@ -574,6 +601,7 @@ _RANGES: dict[str, tuple[float, float]] = {
             "bucket_width",
             "accumulation_steps",
             "validation_batch_size",
+            "checkpoint_epochs",
             "checkpoint_updates",
             "plateau_patience",
             "decay_steps",
@@ -588,6 +616,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(
         (
             "buckets",
+            "log_every",
             "warmup_steps",
             "keep_checkpoints",
             "max_checkpoints_not_improved",

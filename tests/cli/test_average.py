@@ -103,8 +103,8 @@ def test_errors_are_one_line(kseq: Kseq, run_folder: Path, tmp_path: Path) -> No
     assert_one_line(kseq("average", "-m", run_folder), 2, "-o FOLDER")
     assert_one_line(kseq("average", "-m", "nix", "-o", "x"), 1, "'nix'")
     assert_one_line(kseq(*call, "-c", 9), 1, "no checkpoint 9", "1, 2, 3")
-    assert_one_line(kseq(*call, "-n", 0), 2, "`number`", "0")
-    assert_one_line(kseq(*call, "--metric", "chrf"), 2, "`metric`", "chrf")
+    assert_one_line(kseq(*call, "-n", 0), 2, "--number", "0")
+    assert_one_line(kseq(*call, "--metric", "chrf"), 2, "--metric", "chrf")
     assert_one_line(kseq(*call, "--choose", "any"), 2, "choose")
     assert_one_line(kseq(*call, "-c", 1, "-n", 2), 2, "--number")
     assert_one_line(

@@ -148,11 +148,11 @@ def test_pronunciations_are_written_one_a_line_and_a_missing_test_set_is_told(
         (("kopy", "-o", "x"), ["kopy", "copy"]),
         (("copy",), ["-o FOLDER"]),
         (("copy", "-o", "x", "--digits", "3"), ["--digits"]),
-        (("copy", "-o", "x", "--symbols", "0"), ["`symbols`", "0"]),
+        (("copy", "-o", "x", "--symbols", "0"), ["--symbols", "0"]),
         (("sort", "-o", "x", "--symbols", "2", "--max-length", "2"), ["at most 6"]),
-        (("multi30k", "-o", "x", "--source-language", "fr"), ["fr", "'de'"]),
+        (("multi30k", "-o", "x", "--source-language", "fr"), ["fr", "de, en"]),
         (("prepare", "-o", "x"), ["-s FILE", "--corpus"]),
-        (("prepare", "-o", "x", "-s", "y"), ["`source`", "`target`"]),
+        (("prepare", "-o", "x", "-s", "y"), ["--source", "--target"]),
     ],
 )
 def test_a_mistake_in_the_usage_is_one_line(

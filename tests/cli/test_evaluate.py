@@ -162,7 +162,7 @@ def test_errors_are_one_line(
     assert_one_line(kseq(*call, "--metrics", "bleurt"), 2, "bleurt", "chrf")
     assert_one_line(kseq(*call, "--split", "dev"), 2, "--corpus")
     assert_one_line(kseq(*call, "--averaging", "linear"), 2, "--averaging")
-    assert_one_line(kseq(*call, "--beam", 0), 2, "`beam`")
+    assert_one_line(kseq(*call, "--beam", 0), 2, "--beam")
     assert_one_line(kseq(*call, "--metrics", "loss", "--beam", 2), 2, "--beam")
     assert_one_line(kseq(*call, "--metrics", "loss", "--lower-case"), 2, "--lower-case")
     assert_one_line(kseq(*call, "--metrics", "ter", "--tokenize", "none"), 2, "bleu")

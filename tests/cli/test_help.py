@@ -1,12 +1,17 @@
 """`kseq COMMAND --help`: quick, and every flag has its words."""
 
+import dataclasses
+import importlib
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
 from kseq.cli.main import COMMANDS
+from kseq.cli.parsing import Parser
+from kseq.settings import DataSettings, TrainingSettings
 
 from .conftest import Kseq, assert_one_line
 
@@ -22,10 +27,7 @@ found = {}
 for call in json.loads(sys.argv[1]):
     begin = time.process_time()
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        try:
-            main([*call, "--help"])
-        except SystemExit:
-            pass
+        main([*call, "--help"])
     assert "usage: kseq" in out.getvalue()
     found[" ".join(call)] = time.process_time() - begin
 heavy = [m for m in ("tensorflow", "keras", "pandas", "matplotlib") if m in sys.modules]
@@ -59,3 +61,61 @@ def test_an_error_shows_where_it_came_from_on_request(kseq: Kseq) -> None:
     result = kseq("inspect", "nix", "--debug")
     assert result.status == 1
     assert "Traceback" in result.err
+
+
+def _parser(name: str) -> Parser:
+    module = importlib.import_module(f"kseq.cli.{name}")
+    parser = Parser(f"kseq {name}")
+    module.add_arguments(parser)
+    return parser
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_is_short_and_leads_to_all_options(kseq: Kseq, name: str) -> None:
+    shown, everything = (kseq(name, flag).out for flag in ("--help", "--help-all"))
+    assert len(shown.splitlines()) <= 80
+    flags = set(re.findall(r"--[a-z][a-z0-9-]*", everything))
+    for action in _parser(name)._actions:
+        assert set(action.option_strings) <= flags | {"-h", *action.option_strings[:1]}
+        assert action.help
+    if "further options" in shown:
+        assert f"further options: kseq {name} --help-all" in shown
+
+
+@pytest.mark.parametrize("kind", [TrainingSettings, DataSettings])
+def test_errors_in_settings_name_their_flags(kind: type) -> None:
+    parser = _parser("train")
+    for field in dataclasses.fields(kind):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            kind(**{field.name: object()})
+        message = parser.with_flags(str(caught.value))
+        assert message.startswith(f"--{field.name.replace('_', '-')} must be ")
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "wanted"),
+    [
+        ("train", "`decay_rate` needs schedule='step'.", "--decay-rate needs --schedule"
+         " step."),
+        ("train", "Did you mean `units`?", "Did you mean --units?"),
+        ("train", "Pass overwrite=True to replace it.", "Pass --overwrite to replace "
+         "it."),
+        ("train", "`logits` of k=3 are nan.", "`logits` of k=3 are nan."),
+        ("translate", "`width` must be above `n`.", "--beam must be above --nbest."),
+        ("vocab", "`paths`: there is no file 'x'.", "--input: there is no file 'x'."),
+    ],
+)  # fmt: skip
+def test_flags_take_the_place_of_arguments_in_errors(
+    name: str, message: str, wanted: str
+) -> None:
+    assert _parser(name).with_flags(message) == wanted
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_value_of_the_wrong_kind_is_told_with_its_flag(kseq: Kseq, name: str) -> None:
+    for action in _parser(name)._actions:
+        kinds = getattr(action.type, "options", ())
+        if action.option_strings and kinds and kinds[0] in (int, float):
+            flag = action.option_strings[-1]
+            assert_one_line(kseq(name, flag, "many"), 2, f"{flag} must be a")
+            break

@@ -74,5 +74,5 @@ def test_errors_are_one_line(
     single = ("--averaging", "linear")
     assert_one_line(kseq("score", "-m", run_folder, *data, *single), 2, "--averaging")
     assert_one_line(
-        kseq("score", "-m", run_folder, *data, "--batch-size", 0), 2, "`batch_size`"
+        kseq("score", "-m", run_folder, *data, "--batch-size", 0), 2, "--batch-size"
     )

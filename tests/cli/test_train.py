@@ -286,17 +286,17 @@ def test_several_files_of_a_side_are_one_corpus(
     ("flags", "message"),
     [
         (["--output-folder", "x"], "--output-folder"),
-        (["--units", "0"], "`units`"),
+        (["--units", "0"], "--units must"),
         (["--units", "many"], "units"),
-        (["--metrics", "blue"], "`metrics` must be one of"),
-        (["--preset", "adding"], "`preset` must be one of addition, "),
+        (["--metrics", "blue"], "--metrics must be one of"),
+        (["--preset", "adding"], "--preset must be one of addition, "),
         (["--resume", "--overwrite"], "--resume and --overwrite exclude each other"),
-        (["--optimizer", "sgd", "--beta-1", "0.5"], "'sgd' has no `beta_1`"),
-        (["--teacher-forcing-ratio", "cosine:9"], "`teacher_forcing_ratio`"),
-        (["--learning-rate", "0"], "`learning_rate` must be a finite number"),
-        (["--table", "t.tsv"], "training data must be told by one of"),
+        (["--optimizer", "sgd", "--beta-1", "0.5"], "'sgd' has no --beta-1"),
+        (["--teacher-forcing-ratio", "cosine:9"], "--teacher-forcing-ratio"),
+        (["--learning-rate", "0"], "--learning-rate must be a finite number"),
+        (["--table", "t.tsv"], "training data must be given by one of"),
         (["--config", "missing.yaml"], "missing.yaml"),
-        (["--dropout", "0.2"], "`dropout` acts between layers"),
+        (["--dropout", "0.2"], "--dropout acts between layers"),
     ],
 )
 def test_mistakes_in_the_usage_exit_2_and_write_nothing(
@@ -310,11 +310,11 @@ def test_mistakes_in_the_usage_exit_2_and_write_nothing(
 
 
 def test_data_must_be_told(refused: Any) -> None:
-    assert "training data must be told" in refused(["train", "-o", "run"], 2)
+    assert "training data must be given" in refused(["train", "-o", "run"], 2)
 
 
 def test_a_folder_must_be_named(files: list[str], refused: Any) -> None:
-    assert "where to? Give -o FOLDER" in refused(["train", *files], 2)
+    assert "-o FOLDER is required" in refused(["train", *files], 2)
 
 
 def test_an_unknown_name_in_a_file_is_refused(
@@ -331,7 +331,7 @@ def test_a_run_is_not_replaced_unasked(
 ) -> None:
     before = (trained / "model.keras").read_bytes()
     line = refused(["train", *files, *SMALL, "-o", str(trained)], 1)
-    assert "exists already. Pass resume to go on with it, overwrite to" in line
+    assert "exists already. Pass --resume to continue it, --overwrite to" in line
     assert (trained / "model.keras").read_bytes() == before
 
 
@@ -340,7 +340,7 @@ def test_resuming_with_other_settings_is_told_with_both_values(
 ) -> None:
     argv = ["train", "-o", str(trained), "--resume", "--units", "6", "--seed", "1"]
     line = refused(argv, 1)
-    assert "`units` was 4, now 6; `seed` was 0, now 1" in line
+    assert "--units was 4, now 6; --seed was 0, now 1" in line
     assert "it may differ in device, " in line
 
 
@@ -409,9 +409,7 @@ def test_debug_shows_where_it_failed(
 
 
 def test_help_has_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["train", "--help"])
-    assert caught.value.code == 0
+    assert main(["train", "--help-all"]) == 0
     shown = capsys.readouterr().out
     for kind in (TrainingSettings, DataSettings, Seq2SeqConfig):
         for name in kind.__dataclass_fields__:

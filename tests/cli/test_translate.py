@@ -177,7 +177,7 @@ def test_flags_without_an_effect_are_refused(
 
 
 def test_a_model_must_be_named(kseq: Kseq) -> None:
-    assert_one_line(kseq("translate"), 2, "with which model? Give -m FOLDER")
+    assert_one_line(kseq("translate"), 2, "-m FOLDER is required")
 
 
 def test_a_checkpoint_of_several_models_is_refused(

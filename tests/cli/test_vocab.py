@@ -66,7 +66,7 @@ def test_a_trained_tokenizer_is_refused_with_the_way_out(
 ) -> None:
     options = ("-o", tmp_path / "v.json", "--tokenizer", "bpe:9")
     result = kseq("vocab", "-i", file, *options)
-    assert_one_line(result, 2, "`tokenizer`", "'bpe:9'", "kseq train")
+    assert_one_line(result, 2, "--tokenizer", "'bpe:9'", "kseq train")
     assert not (tmp_path / "v.json").exists()
 
 

@@ -290,6 +290,46 @@ def test_it_ends_when_nothing_is_gained(
 
 
 @pytest.mark.parametrize(
+    ("accumulated", "end", "epochs"), [(1, 5, [2, 4, 5]), (2, 6, [2, 4, 6])]
+)
+def test_checkpoints_may_be_made_by_epochs(
+    tmp_path: Path, figures: Any, accumulated: int, end: int, epochs: list[float]
+) -> None:
+    figures["perplexity"] = [2.0] * 9
+    given = {"checkpoint_updates": None, "checkpoint_epochs": 2, "max_updates": None}
+    given["accumulation_steps"] = accumulated
+    result = go(tmp_path / "run", **given, max_epochs=end)
+    assert list(result.metrics["epoch"]) == epochs
+    result = go(tmp_path / "run", **given, max_epochs=8, resume=True)
+    # After the one that ended the run come those of whole intervals.
+    assert list(result.metrics["epoch"]) == sorted({*epochs, 6, 8})
+
+
+def test_the_log_has_a_line_every_few_updates(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = {"log_every": 2, "checkpoint_updates": 5, "buckets": 2}
+    given |= {"show_sources": ["a"], "show_every": 3}
+    go(tmp_path / "run", **given, max_updates=4, verbose=True)
+    go(tmp_path / "run", **given, max_updates=5, resume=True)
+    err = capfd.readouterr().err
+    log = (tmp_path / "run/log.txt").read_text()
+    figure = r"[0-9.,e+-]+"
+    for number in (2, 4):
+        line = (
+            rf"update {number}, epoch \d+\.\d\d: loss {figure}, perplexity {figure}, "
+            rf"accuracy {figure}, {figure} tokens/s, {figure} samples/s\n"
+        )
+        assert re.search(line, err)
+        assert re.search(line, log)
+    assert err.count("samples/s") == log.count("samples/s") == 2
+    assert "update 3: a  ->  " in err
+    assert log.count("buckets, (source, target) tokens") == 1
+    assert re.search(rf"in training loss {figure}, perplexity", err)
+    assert not re.search(r"[\r\b\x1b]", err)
+
+
+@pytest.mark.parametrize(
     ("least", "updates"),
     [({"min_updates": 7, "checkpoint_updates": 2}, 7), ({"min_epochs": 2}, 6)],
 )
@@ -614,7 +654,7 @@ def test_a_run_that_has_ended_is_only_told_of(tmp_path: Path, figures: Any) -> N
 def test_a_run_is_not_mixed_with_another(tmp_path: Path, figures: Any) -> None:
     figures["perplexity"] = [2.0] * 4
     go(tmp_path / "run", max_updates=4)
-    with pytest.raises(FileExistsError, match="Pass resume to go on with it"):
+    with pytest.raises(FileExistsError, match="Pass `resume` to continue it"):
         go(tmp_path / "run")
     go(tmp_path / "run", overwrite=True, max_updates=1)
     assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == [

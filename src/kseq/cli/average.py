@@ -1,4 +1,4 @@
-"""Average checkpoints of a training into a new model folder."""
+"""Average checkpoints of a training run into a new model folder."""
 
 import json
 import shutil
@@ -17,24 +17,31 @@ _COUNT = 4
 def add_arguments(parser: Parser) -> None:
     """Adds the flags of the command."""
     parser.usage = "kseq average -m FOLDER -o NEW_FOLDER [OPTIONS]"
-    parser.add_argument("--config", action="config", help="YAML file of settings")
-    parser.add_argument("-m", "--model", type=str, help="folder of the training")
-    parser.add_argument("-o", "--output", type=str, help="folder of the averaged model")
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace the model that is there"
+        "-m", "--model", type=str, metavar="FOLDER", help="folder of the run"
     )
     parser.add_argument(
-        "-n", "--number", type=int, help=f"how many checkpoints (default {_COUNT})"
+        "-o", "--output", type=str, metavar="FOLDER", help="folder of the new model"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace an existing model"
+    )
+    parser.add_argument(
+        "-n",
+        "--number",
+        type=int | None,
+        metavar="N",
+        help=f"number of checkpoints. Default: {_COUNT}",
     )
     parser.add_argument(
         "--choose",
         type=Literal["best", "last"] | None,
-        help="the best (default) or the last of those that are kept",
+        help="average the best (default) or the last of the kept checkpoints",
     )
     parser.add_argument(
         "--metric",
         type=str,
-        help="which metric says which are the best; default: that of the training",
+        help="metric that ranks checkpoints. Default: the optimized metric of the run",
     )
     parser.add_argument(
         "-c",
@@ -43,7 +50,7 @@ def add_arguments(parser: Parser) -> None:
         type=int,
         default=[],
         metavar="N",
-        help="these checkpoints, by their numbers",
+        help="average these checkpoints, given by number",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -52,9 +59,9 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
     if arguments.model is None:
-        raise UsageError("of which training? Give -m FOLDER")
+        raise UsageError("-m FOLDER is required")
     if arguments.output is None:
-        raise UsageError("where to? Give -o FOLDER")
+        raise UsageError("-o FOLDER is required")
     if arguments.checkpoints:
         for name in ("number", "choose", "metric"):
             if arguments[name] is not None:

@@ -1,12 +1,14 @@
 """Write the data of a task or of a public corpus, or prepare a large corpus."""
 
+import argparse
 import contextlib
 import dataclasses
 import json
 import pathlib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
+from kseq.checks import nearest_name
 from kseq.cli.folders import check_new, data_settings, new_folder
 from kseq.cli.parsing import Parser, UsageError, add_settings, say, usage
 from kseq.cli.quiet import load_tensorflow
@@ -31,8 +33,8 @@ class _Made:
 def _symbols(symbols: int, min_length: int, max_length: int) -> dict[str, Any]:
     return {
         "symbols": (symbols, "number of different symbols"),
-        "min_length": (min_length, "fewest symbols of a source"),
-        "max_length": (max_length, "most symbols of a source"),
+        "min_length": (min_length, "minimum number of symbols in a source"),
+        "max_length": (max_length, "maximum number of symbols in a source"),
     }
 
 
@@ -47,14 +49,14 @@ _MADE = {
     ),
     # As JoeyNMT's tutorial has it.
     "reverse": _Made(
-        "sequences of symbols to turn round",
+        "sequences of symbols to reverse",
         "ReverseTask",
         _symbols(50, 1, 25),
         (50_000, 1_000, 1_000),
         42,
     ),
     "sort": _Made(
-        "sequences of symbols to put in rising order",
+        "sequences of symbols to sort",
         "SortTask",
         _symbols(50, 1, 25),
         (50_000, 1_000, 1_000),
@@ -65,8 +67,8 @@ _MADE = {
         "sums, character by character",
         "AdditionTask",
         {
-            "digits": (3, "most digits of an operand"),
-            "terms": (2, "operands of a sum"),
+            "digits": (3, "maximum number of digits of an operand"),
+            "terms": (2, "number of operands of a sum"),
         },
         (45_000, 5_000, 0),
         0,
@@ -78,6 +80,12 @@ _PUBLIC = {
 }
 _RECORDIO = "the files of Amazon SageMaker's seq2seq, from parallel text"
 _PREPARE = "vocabularies and shards of a corpus larger than memory"
+_WHAT = {
+    **{name: made.help for name, made in _MADE.items()},
+    **_PUBLIC,
+    "recordio": _RECORDIO,
+    "prepare": _PREPARE,
+}
 # Of `DataSettings`, what says nothing about data to prepare.
 _NOT_PREPARED = (
     "validation_source",
@@ -90,47 +98,29 @@ _NOT_PREPARED = (
 
 def add_arguments(parser: Parser) -> None:
     """Adds the flags of the command."""
-    subcommands = parser.add_subcommands(dest="task", metavar="WHAT")
-    for name, made in _MADE.items():
-        own = _add(parser, subcommands, name, made.help)
-        for option, (default, text) in made.options.items():
-            _add_integer(own, option, default, text)
-        if name == "addition":
-            own.add_argument(
-                "--fixed-width",
-                action="store_true",
-                help="justify both sides with spaces, which is easier to learn",
-            )
-        for part, size in zip(("train", "dev", "test"), made.sizes, strict=True):
-            text = f"number of {part} pairs" + ("; 0: no such file" * (part == "test"))
-            _add_integer(own, f"{part}_size", size, text)
-        _add_integer(own, "seed", made.seed, "of all that is drawn")
-    for name, text in _PUBLIC.items():
-        own = _add(parser, subcommands, name, text)
-        own.add_argument(
-            "--data", type=str, help="folder of the files; default: downloaded"
-        )
-        if name == "multi30k":
-            own.add_argument("--source-language", default="de", help="de (default), en")
-            own.add_argument("--target-language", default="en", help="en (default), de")
-    _add_recordio(_add(parser, subcommands, "recordio", _RECORDIO))
-    own = _add(parser, subcommands, "prepare", _PREPARE)
-    own.usage = "kseq data prepare -s FILE -t FILE -o FOLDER [OPTIONS]"
-    _add_integer(own, "shard_size", 100_000, "pairs a shard, which must fit in memory")
-    short = {"source": "-s", "target": "-t"}
-    add_settings(own, DataSettings, "data", short, skip=_NOT_PREPARED)
+    parser.usage = "kseq data WHAT -o FOLDER [OPTIONS]"
+    width = max(map(len, _WHAT))
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = f"{parser.description}\n\nwhat:\n" + "\n".join(
+        f"  {name:{width}}  {text}" for name, text in _WHAT.items()
+    )
+    parser.description += "\n\n`kseq data WHAT --help` shows the options of each."
 
 
 def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
-    if not argv:
-        names = [*_MADE, *_PUBLIC, "recordio", "prepare"]
-        raise UsageError(f"which? One of {', '.join(names)}")
-    arguments = parser.parse_args(argv)
-    task = str(arguments.task)
-    options = arguments[task]
+    task = argv[0] if argv else ""
+    if task not in _WHAT:
+        if task.startswith("-"):
+            parser.parse_args(argv)
+        raise UsageError(
+            f"the first argument must be one of {', '.join(_WHAT)}."
+            f"{nearest_name(task, _WHAT)} Received: {task!r}."
+        )
+    own = parser.active = _parser_of(task)
+    options = own.parse_args(argv[1:])
     if options.output is None:
-        raise UsageError("where to? Give -o FOLDER")
+        raise UsageError("-o FOLDER is required")
     if task == "prepare":
         found = _prepare(options)
         lines = [f"{name.replace('_', ' ')}: {value}" for name, value in found.items()]
@@ -147,20 +137,64 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     return 0
 
 
-def _add(parser: Parser, subcommands: Any, name: str, text: str) -> Parser:
-    own = Parser(description=f"{text[0].upper()}{text[1:]}.")
-    own.add_argument("--config", action="config", help="YAML file of settings")
-    own.add_argument("-o", "--output", "--out", type=str, help="folder to write")
+def _parser_of(name: str) -> Parser:
+    """Returns the parser of what is to be written."""
+    text = _WHAT[name]
+    own = Parser(f"kseq data {name}", f"Write {text}.")
+    own.usage = f"kseq data {name} -o FOLDER [OPTIONS]"
     own.add_argument(
-        "--overwrite", action="store_true", help="replace what is there already"
+        "-o", "--output", "--out", type=str, metavar="FOLDER", help="folder to write"
     )
+    own.add_argument("--overwrite", action="store_true", help="replace existing files")
     own.add_argument("--json", action="store_true", help="print the result as JSON")
-    own.add_argument(
-        "--debug", action="store_true", help="show the traceback of an error"
-    )
-    subcommands.add_subcommand(name, own, help=text)
-    own.prog = f"{parser.prog} {name}"
+    if name in _MADE:
+        _add_made(own, name)
+    elif name in _PUBLIC:
+        _add_public(own, name)
+    elif name == "recordio":
+        _add_recordio(own)
+    else:
+        own.usage = "kseq data prepare -s FILE -t FILE -o FOLDER [OPTIONS]"
+        text = "number of pairs in a shard, which must fit in memory"
+        _add_integer(own, "shard_size", 100_000, text)
+        short = {"source": "-s", "target": "-t"}
+        add_settings(own, DataSettings, "data", short, skip=_NOT_PREPARED)
     return own
+
+
+def _add_made(parser: Parser, name: str) -> None:
+    made = _MADE[name]
+    for option, (default, text) in made.options.items():
+        _add_integer(parser, option, default, text)
+    if name == "addition":
+        parser.add_argument(
+            "--fixed-width",
+            action="store_true",
+            help="pad both sides to a fixed width with spaces: easier to learn",
+        )
+    for part, size in zip(("train", "dev", "test"), made.sizes, strict=True):
+        text = f"number of {part} pairs" + ("; 0 writes no file" * (part == "test"))
+        _add_integer(parser, f"{part}_size", size, text)
+    _add_integer(parser, "seed", made.seed, "seed of the random pairs")
+
+
+def _add_public(parser: Parser, name: str) -> None:
+    parser.aliases = {"folder": "data"}
+    parser.add_argument(
+        "--data",
+        type=str,
+        metavar="FOLDER",
+        help="folder with the files of the corpus. Default: they are downloaded",
+    )
+    if name == "multi30k":
+        parser.aliases |= {"source": "source_language", "target": "target_language"}
+        for side, language in (("source", "de"), ("target", "en")):
+            parser.add_argument(
+                f"--{side}-language",
+                type=Literal["de", "en"],
+                default=language,
+                help=f"de or en. Default: {language}",
+            )
 
 
 def _add_recordio(parser: Parser) -> None:
@@ -168,25 +202,27 @@ def _add_recordio(parser: Parser) -> None:
         "kseq data recordio -s FILE -t FILE -vs FILE -vt FILE -o FOLDER [OPTIONS]"
     )
     for flags, text in (
-        (("-s", "--source"), "file of the training sources, a text a line"),
-        (("-t", "--target"), "file of their targets"),
-        (("-vs", "--validation-source"), "file of the validation sources"),
-        (("-vt", "--validation-target"), "file of their targets"),
-        (("--source-vocab",), "vocabulary to use; default: built from the sources"),
-        (("--target-vocab",), "vocabulary to use; default: built from the targets"),
+        (("-s", "--source"), "training sources, one text a line"),
+        (("-t", "--target"), "training targets"),
+        (("-vs", "--validation-source"), "validation sources"),
+        (("-vt", "--validation-target"), "validation targets"),
+        (("--source-vocab",), "source vocabulary. Default: built from the sources"),
+        (("--target-vocab",), "target vocabulary. Default: built from the targets"),
     ):
-        parser.add_argument(*flags, type=str | None, help=text)
+        parser.add_argument(*flags, type=str, metavar="FILE", help=text)
     parser.add_argument(
-        "--shared-vocab", action="store_true", help="one vocabulary for both sides"
+        "--shared-vocab", action="store_true", help="use one vocabulary for both sides"
     )
-    _add_integer(parser, "max_vocab_size", 50_000, "most words of a vocabulary")
-    _add_integer(parser, "min_frequency", 1, "occurrences that a word needs")
+    _add_integer(
+        parser, "max_vocab_size", 50_000, "maximum number of words in a vocabulary"
+    )
+    _add_integer(parser, "min_frequency", 1, "minimum number of occurrences of a word")
 
 
 def _add_integer(parser: Parser, name: str, default: int, text: str) -> None:
     flag = f"--{name.replace('_', '-')}"
-    text = f"{text} (default {default:,})"
-    parser.add_argument(flag, type=int, default=default, help=text)
+    text = f"{text}. Default: {default:,}"
+    parser.add_argument(flag, type=int, default=default, metavar="N", help=text)
 
 
 def _write(task: str, options: Any) -> dict[str, dict[str, Any]]:
@@ -288,7 +324,7 @@ def _recordio(options: Any) -> dict[str, tuple[int, str]]:
     for name in ("source", "target", "validation_source", "validation_target"):
         if options[name] is None:
             flag = f"--{name.replace('_', '-')}"
-            raise UsageError(f"of which texts? Give {flag} FILE")
+            raise UsageError(f"{flag} FILE is required")
     given = [options.source_vocab, options.target_vocab]
     if options.shared_vocab and any(given):
         raise UsageError("--shared-vocab builds its own, and takes no vocabulary")

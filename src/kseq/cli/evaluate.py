@@ -3,13 +3,13 @@
 import dataclasses
 import json
 import math
-import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from kseq.cli.folders import add_model_arguments, check_models, data_settings
 from kseq.cli.parsing import Parser, UsageError, add_settings, say
 from kseq.cli.quiet import load_tensorflow
+from kseq.cli.streams import standard_input
 from kseq.settings import METRICS, MODEL_METRICS, TEXT_METRICS, DataSettings
 
 # Of `DataSettings`, what says where pairs are read from.
@@ -42,13 +42,16 @@ def add_arguments(parser: Parser) -> None:
         "       kseq evaluate -m FOLDER --corpus NAME --split dev [OPTIONS]\n"
         "       kseq evaluate --hypotheses FILE -t FILE [-s FILE] [OPTIONS]"
     )
-    parser.add_argument("--config", action="config", help="YAML file of settings")
+    parser.first = (
+        *("model", "source", "target", "corpus", "split", "hypotheses", "metrics"),
+        *("beam", "batch_size", "outputs", "json", "checkpoint", "table"),
+    )
     add_model_arguments(parser)
     parser.add_argument(
         "--hypotheses",
         type=str | None,
         metavar="FILE",
-        help="measure these outputs, line by line those of the targets; -: stdin",
+        help="measure these outputs, one for each target; - is standard input",
     )
     parser.add_argument(
         "--metrics",
@@ -56,36 +59,43 @@ def add_arguments(parser: Parser) -> None:
         type=str,
         default=[],
         metavar="METRIC",
-        help=f"of {', '.join(METRICS)}; default: {', '.join(_DEFAULT)}",
+        help=f"one or more of {', '.join(METRICS)}. Default: {', '.join(_DEFAULT)}",
     )
     parser.add_argument(
-        "--beam", type=int | None, help="width of a beam search; default: greedy"
+        "--beam",
+        type=int | None,
+        metavar="N",
+        help="beam width. Default: 1, greedy search",
     )
     parser.add_argument(
-        "--batch-size", type=int | None, help="texts at once (default 256)"
+        "--batch-size",
+        type=int | None,
+        metavar="N",
+        help="number of texts decoded together. Default: 256",
     )
     parser.add_argument(
         "--lower-case",
         action="store_true",
-        help="lower the case of outputs and targets before they are compared",
+        help="convert outputs and targets to lower case before comparing them",
     )
     parser.add_argument(
         "--tokenize",
         type=str | None,
-        help="how BLEU cuts texts: 13a (default), none, char, intl, ...",
+        metavar="NAME",
+        help="tokenizer of BLEU: 13a (default), none, char, intl, ...",
     )
     parser.add_argument(
         "--outputs",
         type=str | None,
         metavar="FILE",
-        help="write the outputs, a line for each pair, a line break in one as \\n; an "
-        "older file is replaced",
+        help="file for the outputs, one a line, a line break in one as \\n; an "
+        "existing file is replaced",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument(
         "--split",
         type=Literal["train", "dev", "test"] | None,
-        help="of --corpus (default dev)",
+        help="part of --corpus: train, dev (default) or test",
     )
     fields = [field.name for field in dataclasses.fields(DataSettings)]
     skip = [name for name in fields if name not in _READ]
@@ -146,9 +156,9 @@ def _check(arguments: Any, metrics: list[str]) -> None:
                     "--hypotheses give files of texts by -t and -s"
                 )
         if not arguments.target:
-            raise UsageError("which targets? Give -t FILE")
+            raise UsageError("-t FILE is required")
     elif not arguments.model:
-        raise UsageError("what? Give -m FOLDER or --hypotheses FILE")
+        raise UsageError("-m FOLDER or --hypotheses FILE is required")
     if len(arguments.model) > 1:
         if arguments.checkpoint is not None:
             raise UsageError("-c needs one model; an ensemble takes the best of each")
@@ -178,7 +188,7 @@ def _of_hypotheses(arguments: Any, metrics: list[str]) -> dict[str, Any]:
     from kseq.data.corpora.lines import as_line
 
     name = arguments.hypotheses
-    stream = sys.stdin.buffer if name == "-" else name
+    stream = standard_input() if name == "-" else name
     outputs = list(read_lines(stream))
     sides = [("target", arguments.target)]
     if arguments.source:

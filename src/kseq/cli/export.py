@@ -13,23 +13,25 @@ _BEAM = 5
 def add_arguments(parser: Parser) -> None:
     """Adds the flags of the command."""
     parser.usage = "kseq export -m FOLDER --format savedmodel|onnx -o NEW_FOLDER"
-    parser.add_argument("--config", action="config", help="YAML file of settings")
     add_model_arguments(parser)
     parser.add_argument(
         "--format",
         type=Literal["savedmodel", "onnx"] | None,
-        help="savedmodel: TensorFlow graphs of whole searches, from ids and, with the "
-        "tokenizers whitespace and characters, from texts; onnx: encoder and one step "
-        "of the decoder",
+        help="savedmodel: TensorFlow graphs of whole searches, which take ids and, "
+        "with the tokenizers whitespace and characters, texts. onnx: the encoder and "
+        "one step of the decoder",
     )
-    parser.add_argument("-o", "--output", type=str, help="folder to write")
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace what is there already"
+        "-o", "--output", type=str, metavar="FOLDER", help="folder to write"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace an existing folder"
     )
     parser.add_argument(
         "--beam",
         type=int | None,
-        help=f"width of the beam search of a savedmodel; {_BEAM}",
+        metavar="N",
+        help=f"beam width of a savedmodel. Default: {_BEAM}",
     )
 
 
@@ -37,11 +39,11 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
     if not arguments.model:
-        raise UsageError("which model? Give -m FOLDER")
+        raise UsageError("-m FOLDER is required")
     if arguments.format is None:
-        raise UsageError("as what? Give --format savedmodel or onnx")
+        raise UsageError("--format is required: savedmodel or onnx")
     if arguments.output is None:
-        raise UsageError("where to? Give -o FOLDER")
+        raise UsageError("-o FOLDER is required")
     if arguments.beam is not None and arguments.format == "onnx":
         raise UsageError("--beam has no effect with onnx, which has no search")
     check_model_arguments(arguments)

@@ -111,19 +111,20 @@ def add_model_arguments(parser: Parser) -> None:
         type=str,
         default=[],
         metavar="FOLDER",
-        help="folder of the model; several decode as one",
+        help="model folder; several folders decode as an ensemble",
     )
     parser.add_argument(
         "-c",
         "--checkpoint",
         type=int | None,
-        help="number of a checkpoint; default: the best",
+        metavar="N",
+        help="number of a checkpoint. Default: the best",
     )
     parser.add_argument(
         "--averaging",
         type=Literal["linear", "log_linear"] | None,
-        help="of several models: the mean of probabilities (linear, default) or of "
-        "their logarithms",
+        help="mean over an ensemble: linear (of probabilities, the default) or "
+        "log_linear (of log-probabilities)",
     )
 
 
@@ -157,7 +158,7 @@ def data_settings(command: str, arguments: Any) -> DataSettings:
     names = ("source", "target", "table", "ctf", "corpus")
     if not any(arguments[name] for name in names):
         raise UsageError(
-            f"{command}: which data? Give -s FILE and -t FILE, or --table, --ctf or "
+            f"{command}: data are required: -s FILE and -t FILE, or --table, --ctf or "
             "--corpus"
         )
     with usage():

@@ -1,4 +1,4 @@
-"""Show what is in the folder of a model, of a training, or of prepared data."""
+"""Show the contents of a folder: a model, a training run, or prepared data."""
 
 import dataclasses
 import io
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kseq.cli.folders import read_history, records
-from kseq.cli.parsing import Parser
+from kseq.cli.parsing import Parser, UsageError
 from kseq.config import Seq2SeqConfig
 from kseq.folder import CHECKPOINTS, CONFIG, ModelFolder
 from kseq.record import read_record
@@ -33,17 +33,18 @@ _NOT_SHOWN = (
 def add_arguments(parser: Parser) -> None:
     """Adds the flags of the command."""
     parser.usage = "kseq inspect FOLDER [OPTIONS]"
-    parser.add_argument("--config", action="config", help="YAML file of settings")
     parser.add_argument(
         "folder",
+        nargs="?",
         type=str,
         metavar="FOLDER",
-        help="of a model, of a training that goes on or has ended, or of prepared data",
+        help="folder of a model, of a training run (running or ended), or of prepared "
+        "data",
     )
     parser.add_argument(
         "--all",
         action="store_true",
-        help="show every setting, not only those that differ from the defaults",
+        help="show all settings. Default: those that differ from their defaults",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -51,6 +52,8 @@ def add_arguments(parser: Parser) -> None:
 def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
+    if arguments.folder is None:
+        raise UsageError("FOLDER is required")
     from kseq.data.corpora.lines import json_line
 
     found = look_into(arguments.folder, arguments.all)

@@ -1,4 +1,4 @@
-"""Draw the learning curves of trainings, or what a model attends to."""
+"""Draw learning curves of training runs, or attention weights of a model."""
 
 import pathlib
 from collections.abc import Sequence
@@ -20,20 +20,19 @@ def add_arguments(parser: Parser) -> None:
         "kseq plot FOLDER [FOLDER ...] -o FILE.png [--metrics NAME ...]\n"
         "       kseq plot FOLDER --attention TEXT -o FILE.png [-c N]"
     )
-    parser.add_argument("--config", action="config", help="YAML file of settings")
     parser.add_argument(
         "folders",
-        nargs="+",
+        nargs="*",
         type=str,
         metavar="FOLDER",
-        help="folders of trainings, to compare; of --attention: of one model",
+        help="folders of training runs to compare; with --attention one model folder",
     )
     parser.add_argument(
         "-o",
         "--output",
         type=str,
         metavar="FILE",
-        help=f"the picture, {', '.join(_FORMATS)}; an older one is replaced",
+        help=f"image file, one of {', '.join(_FORMATS)}; an existing one is replaced",
     )
     parser.add_argument(
         "--metrics",
@@ -41,28 +40,30 @@ def add_arguments(parser: Parser) -> None:
         type=str,
         default=[],
         metavar="NAME",
-        help="which to draw; default: all that were measured, but the loss",
+        help="metrics to draw. Default: all measured ones except the loss",
     )
     parser.add_argument(
         "--attention",
-        type=str | None,
+        type=str,
         metavar="TEXT",
-        help="draw what the model attends to while it turns this text into its output, "
-        "by greedy search",
+        help="draw the attention weights of decoding this text with greedy search",
     )
     parser.add_argument(
         "-c",
         "--checkpoint",
         type=int | None,
-        help="of --attention: number of a checkpoint; default: the best",
+        metavar="N",
+        help="number of a checkpoint, with --attention. Default: the best",
     )
 
 
 def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
+    if not arguments.folders:
+        raise UsageError("FOLDER is required")
     if arguments.output is None:
-        raise UsageError("where to? Give -o FILE.png")
+        raise UsageError("-o FILE.png is required")
     output = pathlib.Path(arguments.output)
     if output.suffix not in _FORMATS:
         raise UsageError(

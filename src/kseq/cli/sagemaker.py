@@ -1,4 +1,4 @@
-"""Train or serve as Amazon SageMaker asks of a container of its seq2seq algorithm."""
+"""Train or serve in a container, as Amazon SageMaker's seq2seq algorithm does."""
 
 import os
 import tempfile
@@ -19,21 +19,36 @@ def add_arguments(parser: Parser) -> None:
         "what",
         type=str,
         nargs="?",
-        help="train: run the job that the root's input describes; serve: answer "
-        "requests with the model that a job has left",
+        metavar="train|serve",
+        help="train: run the job described in the root folder. serve: answer requests "
+        "with the model of a job",
     )
     parser.add_argument(
-        "--root", type=str, default="/opt/ml", help="folder of the contract; /opt/ml"
+        "--root",
+        type=str,
+        default="/opt/ml",
+        metavar="FOLDER",
+        help="root folder of the container contract. Default: /opt/ml",
     )
-    parser.add_argument("--host", type=str | None, help="address; 0.0.0.0")
-    parser.add_argument("--port", type=int | None, help=f"port; ${_PORT}, or else 8080")
+    parser.add_argument(
+        "--host",
+        type=str,
+        metavar="ADDRESS",
+        help="address to serve on. Default: 0.0.0.0",
+    )
+    parser.add_argument(
+        "--port",
+        type=int | None,
+        metavar="N",
+        help=f"port to serve on. Default: ${_PORT}, or 8080",
+    )
 
 
 def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
     if arguments.what not in ("train", "serve"):
-        raise UsageError("what is to be done? Give train or serve")
+        raise UsageError("the first argument must be train or serve")
     if arguments.what == "train":
         for name in ("host", "port"):
             if arguments[name] is not None:

@@ -1,4 +1,4 @@
-"""Print how probable a model finds given outputs: a log-probability a line."""
+"""Compute log-probabilities of given outputs, one a line."""
 
 from collections.abc import Sequence
 
@@ -10,26 +10,30 @@ from kseq.cli.quiet import load_tensorflow
 def add_arguments(parser: Parser) -> None:
     """Adds the flags of the command."""
     parser.usage = "kseq score -m FOLDER -s FILE -t FILE [OPTIONS]"
-    parser.add_argument("--config", action="config", help="YAML file of settings")
     add_model_arguments(parser)
     parser.add_argument(
-        "-s", "--source", type=str, metavar="FILE", help="source texts, a text a line"
+        "-s", "--source", type=str, metavar="FILE", help="source texts, one a line"
     )
     parser.add_argument(
-        "-t", "--target", type=str, metavar="FILE", help="their outputs, line by line"
+        "-t", "--target", type=str, metavar="FILE", help="their outputs, one a line"
     )
     parser.add_argument(
         "--normalize",
         action="store_true",
-        help="divide by the number of tokens, </s> counted",
+        help="divide by the number of tokens, including </s>",
     )
     parser.add_argument(
-        "--batch-size", type=int, default=256, help="outputs at once (default 256)"
+        "--batch-size",
+        type=int,
+        default=256,
+        metavar="N",
+        help="number of outputs scored together. Default: 256",
     )
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print a JSON object a line, with the tokens and their log-probabilities",
+        help="print a JSON object for each output, with the log-probability of each "
+        "token",
     )
 
 
@@ -37,10 +41,10 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
     if not arguments.model:
-        raise UsageError("by which model? Give -m FOLDER")
+        raise UsageError("-m FOLDER is required")
     for side in ("source", "target"):
         if arguments[side] is None:
-            raise UsageError(f"which {side}s? Give -{side[0]} FILE")
+            raise UsageError(f"-{side[0]} FILE is required")
     if arguments.averaging and len(arguments.model) == 1:
         raise UsageError("--averaging needs several models")
     if arguments.batch_size < 1:

@@ -1,4 +1,4 @@
-"""Serve a trained model over HTTP: SageMaker's two paths, and a page to try it on."""
+"""Serve a trained model over HTTP: SageMaker's two paths, and a page to try it."""
 
 import signal
 import socket
@@ -18,41 +18,71 @@ _MIB = 1024 * 1024
 def add_arguments(parser: Parser) -> None:
     """Adds the flags of the command."""
     parser.usage = "kseq serve -m FOLDER [OPTIONS]"
-    parser.add_argument("--config", action="config", help="YAML file of settings")
     add_model_arguments(parser)
-    parser.add_argument("--host", default="127.0.0.1", help="address; 127.0.0.1")
     parser.add_argument(
-        "--port", type=int, default=8080, help="port, 0 for any free one; 8080"
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="Default: 127.0.0.1"
     )
     parser.add_argument(
-        "--beam", type=int, default=5, help="beam width of /invocations; 5. 1: greedy"
+        "--port",
+        type=int,
+        default=8080,
+        metavar="N",
+        help="port; 0 takes a free one. Default: 8080",
     )
     parser.add_argument(
-        "--max-batch", type=int, default=64, help="most instances decoded at once; 64"
+        "--beam",
+        type=int,
+        default=5,
+        metavar="N",
+        help="beam width of /invocations; 1 is greedy search. Default: 5",
+    )
+    parser.add_argument(
+        "--max-batch",
+        type=int,
+        default=64,
+        metavar="N",
+        help="maximum number of instances decoded together. Default: 64",
     )
     parser.add_argument(
         "--max-wait",
         type=float,
         default=1.0,
-        help="milliseconds that an instance waits for others; 1",
+        metavar="MS",
+        help="milliseconds an instance waits for others to join its batch. Default: 1",
     )
     parser.add_argument(
-        "--max-queue", type=int, default=1024, help="most instances that wait; 1024"
+        "--max-queue",
+        type=int,
+        default=1024,
+        metavar="N",
+        help="maximum number of waiting instances; more are refused. Default: 1024",
     )
     parser.add_argument(
-        "--max-instances", type=int, default=1024, help="most of a request; 1024"
+        "--max-instances",
+        type=int,
+        default=1024,
+        metavar="N",
+        help="maximum number of instances in a request. Default: 1024",
     )
     parser.add_argument(
-        "--max-source-length", type=int, default=500, help="most source tokens; 500"
+        "--max-source-length",
+        type=int,
+        default=500,
+        metavar="N",
+        help="maximum number of source tokens. Default: 500",
     )
     parser.add_argument(
-        "--max-body", type=float, default=6.0, help="most MiB of a request; 6"
+        "--max-body",
+        type=float,
+        default=6.0,
+        metavar="MIB",
+        help="maximum size of a request in MiB. Default: 6",
     )
     parser.add_argument(
         "--device",
         type=Literal["auto", "cpu", "gpu"],
         default="auto",
-        help="auto, cpu or gpu; auto",
+        help="auto (default), cpu or gpu",
     )
 
 
@@ -60,7 +90,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
     if not arguments.model:
-        raise UsageError("which model? Give -m FOLDER")
+        raise UsageError("-m FOLDER is required")
     check_model_arguments(arguments)
     if not 0 <= arguments.port <= 65_535:
         raise UsageError(f"--port must be in 0..65535. Received: {arguments.port}")

@@ -1,7 +1,8 @@
-"""Train a model from files of texts, into a folder that `kseq translate` reads."""
+"""Train a model on files of texts, and write a model folder."""
 
 from collections.abc import Sequence
 
+from kseq.checks import nearest_name
 from kseq.cli.parsing import Parser, UsageError, add_settings, say, settings_of, usage
 from kseq.cli.quiet import load_tensorflow
 from kseq.config import Seq2SeqConfig
@@ -16,6 +17,13 @@ _SHORT = {
     "validation_source": "-vs",
     "validation_target": "-vt",
 }
+# What most runs need.
+_FIRST = (
+    *("output", "resume", "source", "target", "validation_source"),
+    *("validation_target", "table", "validation_table", "tokenizer", "cell", "units"),
+    *("layers", "embedding_dim", "dropout", "bidirectional", "attention"),
+    *("batch_size", "learning_rate", "metrics", "checkpoint_updates", "max_epochs"),
+)
 _FROM_DATA = ("source_vocab_size", "target_vocab_size")
 _NOT_OF_TEXT = ("source_feature_dim",)
 
@@ -27,21 +35,24 @@ def add_arguments(parser: Parser) -> None:
         "       kseq train --config FILE -o FOLDER [OPTIONS]\n"
         "       kseq train -o FOLDER --resume"
     )
-    parser.add_argument("--config", action="config", help="YAML file of settings")
-    parser.add_argument("-o", "--output", type=str, help="folder of the model")
+    parser.first = _FIRST
     parser.add_argument(
-        "--resume", action="store_true", help="go on with the run in the folder"
+        "-o", "--output", type=str, metavar="FOLDER", help="model folder to write"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in the folder"
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the run in the folder"
     )
     parser.add_argument(
-        "--quiet", action="store_true", help="show no progress; log.txt has the log"
+        "--quiet", action="store_true", help="print nothing; log.txt has the log"
     )
     parser.add_argument(
         "--preset",
         type=str,
-        help=f"begin with the architecture of: {', '.join(PRESETS)}",
+        metavar="NAME",
+        help=f"start from the architecture of a well-known model: {', '.join(PRESETS)}",
     )
     add_settings(parser, DataSettings, "data", _SHORT)
     add_settings(
@@ -50,32 +61,33 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--bidirectional",
         action="store_true",
-        help="the same as --encoder-direction bidirectional",
+        help="short for --encoder-direction bidirectional",
     )
     add_settings(parser, TrainingSettings, "training")
 
 
 def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
-    arguments = parser.parse_args(argv)
-    if arguments.output is None:
-        raise UsageError("where to? Give -o FOLDER")
+    arguments = parser.parse(argv)
+    if arguments.output is None and not arguments.print_config:
+        raise UsageError("-o FOLDER is required")
     if arguments.preset is not None:
         if arguments.preset not in PRESETS:
             raise UsageError(
-                f"`preset` must be one of {', '.join(PRESETS)}. "
-                f"Received: {arguments.preset}."
+                f"`preset` must be one of {', '.join(PRESETS)}."
+                f"{nearest_name(arguments.preset, PRESETS)} "
+                f"Received: {arguments.preset!r}."
             )
         chosen = PRESETS[arguments.preset].items()
-        parser.set_defaults({k: v for k, v in chosen if k not in _FROM_DATA})
-    place = ModelFolder(arguments.output)
+        parser.set_defaults(**{k: v for k, v in chosen if k not in _FROM_DATA})
     if arguments.resume and arguments.overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
-    if arguments.resume and place.is_run():
+    if arguments.resume and arguments.output and ModelFolder(arguments.output).is_run():
+        place = ModelFolder(arguments.output)
         if place.has_state():
             place.read_config()  # raises where the folder is of a newer kseq
         begun = read_record(place)
-        parser.set_defaults({k: v for k, v in begun.items() if k in arguments})
+        parser.set_defaults(**{k: v for k, v in begun.items() if k in arguments})
     # Again: flags and the config file go before a preset's and a record's settings.
     arguments = parser.parse_args(argv)
     if arguments.bidirectional:

@@ -1,6 +1,5 @@
-"""Turn texts into texts with a trained model: a line in, a line out, in order."""
+"""Decode texts with a trained model: one line in, one line out, in order."""
 
-import io
 import queue
 import sys
 import threading
@@ -10,6 +9,7 @@ from typing import Any, Literal
 from kseq.cli.folders import add_model_arguments, check_model_arguments
 from kseq.cli.parsing import Parser, UsageError, usage
 from kseq.cli.quiet import load_tensorflow
+from kseq.cli.streams import standard_input
 
 # Lines that are decoded together at most; where fewer have come, they need not wait.
 CHUNK = 2048
@@ -23,67 +23,135 @@ _OF_BEAMS = ("length_penalty_alpha", "length_penalty_beta", "coverage_penalty")
 def add_arguments(parser: Parser) -> None:
     """Adds the flags of the command."""
     parser.usage = "kseq translate -m FOLDER [OPTIONS] < FILE"
-    parser.add_argument("--config", action="config", help="YAML file of settings")
+    parser.first = (
+        *("model", "input", "output", "beam", "nbest", "max_length", "checkpoint"),
+        *("sample", "temperature", "seed", "batch_size", "device"),
+    )
+    parser.aliases = {
+        "width": "beam",
+        "n": "nbest",
+        "forbidden": "avoid",
+        "source": "input",
+    }
     add_model_arguments(parser)
-    parser.add_argument("-i", "--input", type=str | None, help="file of texts; stdin")
+    parser.add_argument(
+        "-i",
+        "--input",
+        type=str,
+        metavar="FILE",
+        help="file of texts, one a line. Default: standard input",
+    )
     parser.add_argument(
         "--output",
         type=Literal["text", "json", "alignments", "scores"],
         default="text",
-        help=(
-            "text (default): the best output, a line for each text, with --nbest "
-            "several lines; a line break in an output is written as \\n. scores: its "
-            "log-probability and a tab before it; alignments: after it a tab and, for "
-            "each of its tokens, target-source, the source token attended to most; "
-            "json: an object for each text"
-        ),
+        help="what a line holds. text (default): an output, a line break in it as \\n. "
+        "scores: its log-probability, a tab, the output. alignments: the output, a "
+        "tab, and target-source for each target token, the source token with the most "
+        "attention. json: an object with all outputs of a text",
     )
     parser.add_argument(
-        "--beam", type=int | None, help="beam width; 5, or more for --nbest. 1: greedy"
+        "--beam",
+        type=int | None,
+        metavar="N",
+        help="beam width; 1 is greedy search. Default: 5, or --nbest if that is larger",
     )
-    parser.add_argument("--nbest", type=int, default=1, help="outputs for a text; 1")
+    parser.add_argument(
+        "--nbest",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of outputs for each text, best first. Default: 1",
+    )
     parser.add_argument(
         "--length-penalty-alpha",
         type=float | None,
-        help="power of the length that scores are divided by; 1",
+        metavar="ALPHA",
+        help="scores are divided by ((beta + length) / (beta + 1)) ** alpha. Default: "
+        "1",
     )
     parser.add_argument(
-        "--length-penalty-beta", type=float | None, help="added to lengths; 0"
+        "--length-penalty-beta",
+        type=float | None,
+        metavar="BETA",
+        help="beta of the length penalty. Default: 0",
     )
     parser.add_argument(
         "--coverage-penalty",
         type=float | None,
-        help="weight of the penalty for source tokens that are not attended to; 0",
+        metavar="WEIGHT",
+        help="weight of the penalty for source tokens without attention. Default: 0",
     )
-    parser.add_argument("--max-length", type=int | None, help="most output tokens")
-    parser.add_argument("--min-length", type=int, default=0, help="fewest; 0")
+    parser.add_argument(
+        "--max-length",
+        type=int | None,
+        metavar="N",
+        help="maximum number of output tokens. Default: as in training",
+    )
+    parser.add_argument(
+        "--min-length",
+        type=int,
+        default=0,
+        metavar="N",
+        help="minimum number of output tokens. Default: 0",
+    )
     parser.add_argument(
         "--no-repeat-ngram-size",
         type=int,
         default=0,
-        help="let no n-gram of so many tokens stand twice in an output; 0: any may",
+        metavar="N",
+        help="no n-gram of N tokens appears twice in an output. Default: 0, no limit",
     )
     parser.add_argument(
-        "--avoid", nargs="+", type=str, default=[], help="phrases never put out"
+        "--avoid",
+        nargs="+",
+        type=str,
+        default=[],
+        metavar="PHRASE",
+        help="phrases that no output contains. Default: none",
     )
     parser.add_argument(
         "--suppress-unknown",
         action="store_true",
-        help="never put out <unk>",
+        help="never output <unk>",
     )
     parser.add_argument(
-        "--sample", action="store_true", help="draw outputs rather than search"
+        "--sample", action="store_true", help="sample outputs instead of searching"
     )
-    parser.add_argument("--temperature", type=float | None, help="of --sample; 1")
-    parser.add_argument("--top-k", type=int | None, help="of --sample; no limit")
-    parser.add_argument("--top-p", type=float | None, help="of --sample; no limit")
-    parser.add_argument("--seed", type=int | None, help="of --sample; 0")
-    parser.add_argument("--batch-size", type=int, default=64, help="texts at once; 64")
+    parser.add_argument(
+        "--temperature",
+        type=float | None,
+        metavar="T",
+        help="temperature of --sample. Default: 1",
+    )
+    parser.add_argument(
+        "--top-k",
+        type=int | None,
+        metavar="K",
+        help="--sample only the K most probable tokens. Default: all",
+    )
+    parser.add_argument(
+        "--top-p",
+        type=float | None,
+        metavar="P",
+        help="--sample only the most probable tokens with total probability P. "
+        "Default: all",
+    )
+    parser.add_argument(
+        "--seed", type=int | None, metavar="N", help="seed of --sample. Default: 0"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=64,
+        metavar="N",
+        help="number of texts decoded together. Default: 64",
+    )
     parser.add_argument(
         "--device",
         type=Literal["auto", "cpu", "gpu"],
         default="auto",
-        help="auto, cpu or gpu; auto",
+        help="auto (default), cpu or gpu",
     )
 
 
@@ -91,7 +159,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
     if not arguments.model:
-        raise UsageError("with which model? Give -m FOLDER")
+        raise UsageError("-m FOLDER is required")
     _check(arguments)
     # Read while TensorFlow is loaded; an error in the input is told all the same.
     lines = _Lines(arguments.input)
@@ -230,20 +298,13 @@ def _as_json(text: str, outputs: list[Any], translator: Any) -> dict[str, Any]:
     }
 
 
-def _standard_input() -> io.BufferedReader:
-    raw = io.FileIO(sys.stdin.fileno(), closefd=False)
-    raw.name = "<stdin>"  # what errors call it
-    return io.BufferedReader(raw)
-
-
 class _Lines:
     """Lines that come as they come, in chunks of those that are there."""
 
     def __init__(self, path: str | None) -> None:
         from kseq.data import read_lines
 
-        # Not sys.stdin, whose lock the waiting thread would hold when Python ends.
-        lines = read_lines(_standard_input() if path is None else path)
+        lines = read_lines(standard_input() if path is None else path)
         self._arrived: queue.Queue[Any] = queue.Queue(maxsize=2 * CHUNK)
         threading.Thread(target=self._read, args=(lines,), daemon=True).start()
 

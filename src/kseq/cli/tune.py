@@ -1,10 +1,9 @@
-"""Search for good settings; the best model becomes a folder for `kseq translate`."""
+"""Search for good settings; keep the best model as a model folder."""
 
 import contextlib
 import json
 import logging
 import pathlib
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,7 +11,14 @@ from typing import Any
 import yaml
 
 from kseq.cli.folders import data_settings, records
-from kseq.cli.parsing import Parser, UsageError, add_settings, say, usage
+from kseq.cli.parsing import (
+    Parser,
+    UsageError,
+    YamlLoader,
+    add_settings,
+    say,
+    usage,
+)
 from kseq.cli.quiet import load_tensorflow
 from kseq.files import whole_file
 from kseq.settings import DataSettings
@@ -26,12 +32,18 @@ def add_arguments(parser: Parser) -> None:
     parser.usage = (
         "kseq tune -s FILE -t FILE -vs FILE -vt FILE -o FOLDER [--space FILE] [OPTIONS]"
     )
-    parser.add_argument("--config", action="config", help="YAML file of settings")
+    parser.first = (
+        *("output", "space", "tuner", "objective", "max_trials", "epochs", "seed"),
+        *("batch_size", "overwrite", "plot", "json", "quiet", "source", "target"),
+        *("validation_source", "validation_target", "table", "validation_table"),
+        *("corpus", "tokenizer"),
+    )
     parser.add_argument(
         "-o",
         "--output",
         type=str,
-        help="folder of the sweep; one that is there goes on",
+        metavar="FOLDER",
+        help="folder of the sweep; an existing sweep is resumed",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="delete the sweep in the folder first"
@@ -40,9 +52,9 @@ def add_arguments(parser: Parser) -> None:
         "--space",
         type=str | None,
         metavar="FILE",
-        help="YAML file of what is tried, by the names of settings: a list is choices, "
-        "{low, high, step, log} is a range, anything else the same in every trial; "
-        "default: cell, units, layers, dropout, learning_rate, batch_size and more",
+        help="YAML file with the search space, by names of settings: a list holds "
+        "choices, {low, high, step, log} is a range, another value is fixed. Default: "
+        "cell, units, layers, dropout, learning_rate, batch_size and more",
     )
     parser.add_argument(
         "--tuner",
@@ -54,23 +66,32 @@ def add_arguments(parser: Parser) -> None:
         "--objective",
         type=str,
         default="sequence_accuracy",
-        help="on the validation data: sequence_accuracy (default), token_accuracy, "
-        "perplexity or loss",
+        help="metric on the validation data: sequence_accuracy (default), "
+        "token_accuracy, perplexity or loss",
     )
     parser.add_argument(
         "--max-trials",
         type=int | None,
-        help="number of trials (default 10; of grid: all)",
+        metavar="N",
+        help="number of trials. Default: 10; with grid all",
     )
     parser.add_argument(
-        "--epochs", type=int | None, help="epochs of a trial (default 10)"
+        "--epochs",
+        type=int | None,
+        metavar="N",
+        help="number of epochs of a trial. Default: 10",
     )
     parser.add_argument(
-        "--batch-size", type=int | None, help="pairs a batch in every trial"
+        "--batch-size",
+        type=int | None,
+        metavar="N",
+        help="number of pairs in a batch, for all trials. Default: from the space",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the sweep (default 0)")
     parser.add_argument(
-        "--plot", type=str | None, metavar="FILE", help="draw the trials: FILE.png"
+        "--seed", type=int, default=0, metavar="N", help="seed of the sweep. Default: 0"
+    )
+    parser.add_argument(
+        "--plot", type=str, metavar="FILE", help="image file for a plot of the trials"
     )
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -87,7 +108,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
     if arguments.output is None:
-        raise UsageError("where to? Give -o FOLDER")
+        raise UsageError("-o FOLDER is required")
     data = data_settings("kseq tune", arguments)
     with usage():
         data.validation_kind  # noqa: B018 - raises where they lack
@@ -170,7 +191,7 @@ def read_space(path: str) -> dict[str, Any]:
     """
     with open(path, "rb") as file:
         try:
-            found = yaml.load(file, _Loader)
+            found = yaml.load(file, YamlLoader)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(f"'{path}' is not YAML: {error}") from error
     if not isinstance(found, dict) or not found:
@@ -179,17 +200,6 @@ def read_space(path: str) -> dict[str, Any]:
             f"Received: {found!r}."
         )
     return {str(name): _entry(path, str(name), each) for name, each in found.items()}
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads 1e-3 as a number, which YAML 1.1 has as a string."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
-    list("-+0123456789"),
-)
 
 
 def _entry(path: str, name: str, value: Any) -> Any:

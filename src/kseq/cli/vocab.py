@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from kseq.cli.folders import check_new
 from kseq.cli.parsing import Parser, UsageError, say, usage
+from kseq.progress import progress
 
 
 def add_arguments(parser: Parser) -> None:
     """Adds the flags of the command."""
+    parser.aliases = {"paths": "input"}
     parser.usage = "kseq vocab -i FILE ... -o FILE [OPTIONS]"
-    parser.add_argument("--config", action="config", help="YAML file of settings")
     parser.add_argument(
         "-i",
         "--input",
@@ -19,34 +20,36 @@ def add_arguments(parser: Parser) -> None:
         type=str,
         default=[],
         metavar="FILE",
-        help="files of texts, a text a line; .gz too",
+        help="files of texts, one text a line, also .gz",
     )
     parser.add_argument(
-        "-o", "--output", type=str, metavar="FILE", help="the vocabulary, JSON"
+        "-o", "--output", type=str, metavar="FILE", help="JSON file to write"
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace the file that is there"
+        "--overwrite", action="store_true", help="replace an existing file"
     )
     parser.add_argument(
         "--tokenizer",
         type=str,
         default="whitespace",
-        help="how texts are cut: whitespace (default), characters, spacy:LANGUAGE or "
-        "moses:LANGUAGE",
+        help="whitespace (default), characters, spacy:LANGUAGE or moses:LANGUAGE",
     )
     parser.add_argument(
-        "--lower-case", action="store_true", help="lower the case of all texts"
+        "--lower-case", action="store_true", help="convert texts to lower case"
     )
     parser.add_argument(
         "--min-frequency",
         type=int,
         default=1,
-        help="how often a token must stand in the texts (default 1)",
+        metavar="N",
+        help="minimum number of occurrences of a token. Default: 1",
     )
     parser.add_argument(
         "--max-size",
-        type=int,
-        help="most tokens, besides the four special ones; default: no limit",
+        type=int | None,
+        metavar="N",
+        help="maximum number of tokens, without the four special ones. Default: no "
+        "limit",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -55,9 +58,9 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
     if not arguments.input:
-        raise UsageError("of which texts? Give -i FILE")
+        raise UsageError("-i FILE is required")
     if arguments.output is None:
-        raise UsageError("where to? Give -o FILE")
+        raise UsageError("-o FILE is required")
     output = pathlib.Path(arguments.output)
     check_new([output], arguments.overwrite)
 
@@ -81,10 +84,8 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     )
     counts: dict[bool, int] = {True: 0, False: 0}
     distinct = set()
-    from tqdm import tqdm
-
     lines = (line for path in arguments.input for line in read_lines(path))
-    for line in tqdm(lines, desc="measuring", delay=2, leave=False, disable=None):
+    for line in progress(lines, "measuring", unit="lines"):
         for token in tokenizer.cut(line):
             counts[token in vocab] += 1
             distinct.add(token)

@@ -19,6 +19,7 @@ from kseq.data.batching import row_lengths
 from kseq.data.corpora.corpus import Corpus
 from kseq.data.pairs import Examples
 from kseq.data.vocabulary import END, PAD, Ids, Vocabulary, check_vocabulary
+from kseq.progress import progress
 
 Indices = npt.NDArray[np.int64]
 Buckets = tuple[tuple[int, int], ...]
@@ -237,20 +238,11 @@ def encoded_chunks(
         )
 
     def chunks() -> Iterator[tuple[RaggedRows, RaggedRows, LengthCounts]]:
-        from tqdm import tqdm
-
         total = len(pairs) if isinstance(pairs, Sized) else None
+        shown = iter(_checked(pairs))
         # A corpus shows how much of its files is read.
-        bar = tqdm(
-            _checked(pairs),
-            desc="encoding",
-            total=total,
-            unit=" pairs",
-            delay=2,
-            leave=False,
-            disable=isinstance(pairs, Corpus) or None,
-        )
-        shown = iter(bar)
+        if not isinstance(pairs, Corpus):
+            shown = iter(progress(shown, "encoding", total, unit="pairs"))
         while chunk := list(itertools.islice(shown, _CHUNK)):
             sources, targets = zip(*chunk, strict=True)
             yield _limited(

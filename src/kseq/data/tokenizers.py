@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any, ClassVar, TypeVar
 
 from kseq.checks import check_boolean, check_integer, check_number, stream_texts
+from kseq.progress import announced, progress
 
 Assets = Mapping[str, bytes]
 # A text that holds half of a surrogate pair is no Unicode text, and C++ refuses it.
@@ -461,17 +462,13 @@ class SentencePieceTokenizer(Tokenizer):
         """
         wanted = UntrainedTokenizer(kind, size, character_coverage, lower_case)
         library = _library("sentencepiece", "sentencepiece", "SentencePieceTokenizer")
-        from tqdm import tqdm
-
         raised: list[BaseException] = []
         bars = contextlib.ExitStack()
-        stream = tqdm(
+        stream = progress(
             stream_texts("texts", texts),
-            desc="reading texts for a tokenizer",
+            "reading texts for a tokenizer",
             total=len(texts) if isinstance(texts, Sized) else None,
-            delay=2,
-            leave=False,
-            disable=None,
+            unit="texts",
         )
 
         def lines() -> Iterator[str]:
@@ -491,9 +488,7 @@ class SentencePieceTokenizer(Tokenizer):
             if count > _MANY_TEXTS:
                 # What follows may take minutes, and does not say how far it is.
                 learning = f"learning {size} pieces from {count} texts"
-                bars.enter_context(
-                    tqdm(desc=learning, bar_format="{desc}", leave=False, disable=None)
-                )
+                bars.enter_context(announced(learning))
 
         verbose = logging.getLogger("kseq").isEnabledFor(logging.DEBUG)
         model = io.BytesIO()

@@ -24,6 +24,7 @@ from kseq.data.tokenizers import (
     UntrainedTokenizer,
 )
 from kseq.files import whole_file
+from kseq.progress import progress
 
 if TYPE_CHECKING:
     import keras
@@ -177,17 +178,8 @@ class Vocabulary:
                     "kseq.data.tokenizers.train."
                 )
             found = found.train(texts)
-        from tqdm import tqdm
-
         total = len(texts) if isinstance(texts, Sized) else None
-        with tqdm(
-            stream,
-            desc="counting tokens",
-            total=total,
-            delay=2,
-            leave=False,
-            disable=None,
-        ) as bar:
+        with progress(stream, "counting tokens", total, unit="texts") as bar:
             return cls(_frequent_tokens(bar, found, *limits), found)
 
     @classmethod
@@ -373,15 +365,7 @@ class Vocabulary:
             max_length = check_integer("max_length", max_length, 1)
         limit = None if max_length is None else max_length - 1
         rows = []
-        from tqdm import tqdm
-
-        for text in tqdm(
-            check_texts("texts", texts),
-            desc="encoding",
-            delay=2,
-            leave=False,
-            disable=None,
-        ):
+        for text in progress(check_texts("texts", texts), "encoding", unit="texts"):
             row = []
             for token in self._cut(text)[:limit]:
                 index = self._ids.get(token, UNK)

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from kseq.checks import check_integer
 from kseq.config import Side
@@ -18,6 +17,7 @@ from kseq.decoding.steps import as_step
 from kseq.models.decoder import Decoder
 from kseq.models.derived import compiled, describe
 from kseq.models.folding import FoldedDecoder
+from kseq.progress import progress
 
 # Compiled searches are kept, the latest of them: each takes memory.
 _MOST_COMPILED = 16
@@ -191,7 +191,7 @@ class Generator:
         order = np.argsort(lengths, kind="stable")
         parts = []
         starts = range(0, max(len(source), 1), batch_size)
-        for start in tqdm(starts, desc="decoding", delay=2, leave=False, disable=None):
+        for start in progress(starts, "decoding", unit="batches"):
             rows = order[start : start + batch_size]
             longest = lengths[rows].max(initial=1)
             arguments = [

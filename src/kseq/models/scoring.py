@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from kseq.checks import check_integer
 from kseq.decoding.ensembles import averaged
 from kseq.models.ensemble import Ensemble
 from kseq.models.generation import check_source, real_steps
 from kseq.models.seq2seq import INPUTS, Seq2Seq
+from kseq.progress import progress
 
 
 def score(
@@ -71,7 +71,7 @@ def score(
     found = np.zeros(flat.shape, np.float32)
     order = np.lexsort((source_lengths, lengths))
     starts = range(0, len(flat), batch_size)
-    for start in tqdm(starts, desc="scoring", delay=2, leave=False, disable=None):
+    for start in progress(starts, "scoring", unit="batches"):
         rows = order[start : start + batch_size]
         longest = max(int(lengths[rows].max()), 1)
         found[rows, :longest] = function(

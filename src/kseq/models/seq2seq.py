@@ -32,6 +32,7 @@ from kseq.models.feeding import fed_back_logits
 from kseq.models.generation import FoldedMember, Generator, check_source
 from kseq.models.inference import Graph, InferenceModels, build_inference_models
 from kseq.models.recurrent import as_config
+from kseq.progress import displayed
 from kseq.schedules import COINS, check_ratio
 
 INPUTS = (encoder_module.INPUT, decoder_module.INPUT)
@@ -253,7 +254,9 @@ class Seq2Seq(DistributedTraining):
             y: Target ids (batch, time), where `x` is not a dataset.
             batch_size: Rows a batch, where `x` is not a dataset. Default 32.
             epochs: Number of epochs in all. Default 1.
-            verbose: As in Keras. Default `"auto"`.
+            verbose: 0: silent. 1: a progress bar on a terminal and in a notebook, a
+                line for each epoch elsewhere, such as in a file. 2: a line for each
+                epoch. Default `"auto"`: 1.
             callbacks: List of Keras callbacks. Default: none.
             validation_split: Share of the arrays, from their end, to validate on.
             validation_data: `(inputs, targets)` or a dataset.
@@ -274,13 +277,55 @@ class Seq2Seq(DistributedTraining):
                 y,
                 batch_size=batch_size,
                 epochs=epochs,
-                verbose=verbose,
+                verbose=displayed(verbose),
                 callbacks=callbacks,
                 validation_split=validation_split,
                 validation_data=validation_data,
                 shuffle=shuffle,
                 **kwargs,
             )
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        **kwargs: Any,
+    ) -> Any:
+        """Measures the model, as `keras.Model.evaluate` does.
+
+        Args:
+            x: As for `fit`.
+            y: As for `fit`.
+            batch_size: As for `fit`.
+            verbose: As for `fit`.
+            **kwargs: The further arguments of `keras.Model.evaluate`.
+
+        Returns:
+            What Keras returns: the loss and metrics, as a list or a dict.
+        """
+        return super().evaluate(x, y, batch_size, displayed(verbose), **kwargs)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        **kwargs: Any,
+    ) -> Any:
+        """Returns the logits, as `keras.Model.predict` does.
+
+        Args:
+            x: As for `fit`.
+            batch_size: As for `fit`.
+            verbose: As for `fit`.
+            **kwargs: The further arguments of `keras.Model.predict`.
+
+        Returns:
+            Array of logits, (batch, target_length, vocab).
+        """
+        return super().predict(x, batch_size, displayed(verbose), **kwargs)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

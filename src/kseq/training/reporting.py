@@ -11,7 +11,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from kseq.progress import on_terminal, silent
+
 log = logging.getLogger("kseq")
+# What marks the records of the log that a progress bar shows as well.
+PROGRESS = "is_progress"
 
 
 def checkpoint_line(
@@ -28,7 +32,8 @@ def checkpoint_line(
     return (
         f"checkpoint {row['checkpoint']}, {row['updates']} updates, epoch "
         f"{row['epoch']:.2f}, {row['seconds']:.0f} s: {figures}; in training "
-        f"perplexity {row['train_perplexity']:.6g}, rate {row['learning_rate']:.3g}, "
+        f"loss {row['train_loss']:.6g}, perplexity {row['train_perplexity']:.6g}, "
+        f"learning rate {row['learning_rate']:.3g}, "
         f"{row['tokens_per_second']:,.0f} tokens/s" + (" (best)" if is_best else "")
     )
 
@@ -64,7 +69,12 @@ class _ThroughBar(logging.Handler):
     """Writes to stderr without tearing a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
+        # A bar shows the same.
+        if getattr(record, PROGRESS, False) and on_terminal(sys.stderr):
+            return
+        # Nobody can be told where stderr fails, and the run goes on.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            tqdm.write(self.format(record), file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -73,7 +83,7 @@ def logging_to(path: pathlib.Path | None, verbose: bool) -> Iterator[None]:
 
     Args:
         path: The file; None for none.
-        verbose: Whether to stderr too.
+        verbose: Whether to stderr too. If not, no other progress is shown either.
     """
     handlers: list[logging.Handler] = []
     if path is not None:
@@ -88,7 +98,8 @@ def logging_to(path: pathlib.Path | None, verbose: bool) -> Iterator[None]:
     for handler in handlers:
         log.addHandler(handler)
     try:
-        yield
+        with silent(not verbose):
+            yield
     finally:
         for handler in handlers:
             log.removeHandler(handler)

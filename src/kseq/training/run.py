@@ -31,6 +31,7 @@ from kseq.distribution import get_strategy, is_chief, use_device
 from kseq.folder import MODEL, STATE, ModelFolder
 from kseq.losses import MaskedCrossentropy
 from kseq.models import Seq2Seq
+from kseq.progress import on_terminal
 from kseq.record import (
     changed_files,
     check_record,
@@ -45,7 +46,12 @@ from kseq.training.divergence import has_diverged
 from kseq.training.initial import freeze, load_embeddings, load_parameters
 from kseq.training.optimizers import make_optimizer
 from kseq.training.rates import find_plateau, make_schedule
-from kseq.training.reporting import checkpoint_line, first_signal, logging_to
+from kseq.training.reporting import (
+    PROGRESS,
+    checkpoint_line,
+    first_signal,
+    logging_to,
+)
 from kseq.training.state import RunState, load_state, save_state
 from kseq.training.validation import KERAS_NAMES, Validation
 
@@ -137,7 +143,8 @@ def train(
             names of the data files. Default: none.
         on_checkpoint: Called after each checkpoint with its row of `metrics.csv`.
             Default: none.
-        verbose: Show a progress bar and the log on stderr. Default True.
+        verbose: Show the log on stderr, and progress: a bar on a terminal, lines
+            elsewhere. Default True.
 
     Returns:
         `TrainingResult`.
@@ -410,6 +417,9 @@ class _Run(keras.callbacks.Callback):
             self.stream.steps(0),
         )
         self.fingerprints |= _fingerprints_of_files(start_files(self.record))
+        if self.stream.buckets is not None:
+            bounds = ", ".join(map(str, self.stream.buckets))
+            log.info("buckets, (source, target) tokens with </s>: %s", bounds)
         if is_chief(self.strategy):
             self._write_config()
         self._save()
@@ -546,17 +556,29 @@ class _Run(keras.callbacks.Callback):
 
     def _fit(self) -> None:
         """Trains up to the next checkpoint, or on and on from one to the next."""
-        interval = self.settings.checkpoint_updates * self.settings.accumulation_steps
-        done = self.state.steps % interval
-        # After an interval that was begun in another sitting come whole ones.
-        epochs = 1 if done else sys.maxsize
+        begin, end = self._interval()
+        # After an interval that was begun in another run come whole ones; only those
+        # of updates are all of one length.
+        is_whole = begin == self.state.steps
+        has_epochs = self.settings.checkpoint_epochs is not None
         self.model_in_training.fit(
             self.stream.dataset(self.state.steps, strategy=self._input_strategy()),
-            epochs=epochs,
-            steps_per_epoch=interval - done,
+            epochs=sys.maxsize if is_whole and not has_epochs else 1,
+            steps_per_epoch=end - self.state.steps,
             callbacks=[self],
             verbose=0,
         )
+
+    def _interval(self) -> tuple[int, int]:
+        """Returns the steps between which the next checkpoint's interval lies."""
+        settings, steps = self.settings, self.state.steps
+        if settings.checkpoint_updates is not None:
+            length = settings.checkpoint_updates * settings.accumulation_steps
+            begin = steps - steps % length
+            return begin, begin + length
+        every = int(settings.checkpoint_epochs or 1)
+        epoch = self.stream.position(steps)[0] // every * every
+        return self.stream.step_at(epoch), self.stream.step_at(epoch + every)
 
     def _input_strategy(self) -> Any:
         return self.strategy if self.strategy.num_replicas_in_sync > 1 else None
@@ -566,14 +588,17 @@ class _Run(keras.callbacks.Callback):
         for name, value in self._pending.items():
             variables[name].assign(value)
         self._pending = {}
+        begin, end = (
+            step // self.settings.accumulation_steps for step in self._interval()
+        )
         self._bar = tqdm(
             desc=f"checkpoint {len(self.state.rows) + 1}",
-            total=self.settings.checkpoint_updates,
-            initial=self.updates % self.settings.checkpoint_updates,
+            total=end - begin,
+            initial=self.updates - begin,
             unit="update",
             leave=False,
-            # Where nobody looks, as in a file, the log is enough.
-            disable=None if self.verbose else True,
+            # Elsewhere the log has lines.
+            disable=not (self.verbose and on_terminal(sys.stderr)),
         )
 
     def on_train_batch_begin(
@@ -589,15 +614,24 @@ class _Run(keras.callbacks.Callback):
         state.steps += 1
         if state.steps % _LOOK_EVERY == 0:
             self._check_loss(float(logs["loss"]))
-            self._bar.set_postfix_str(self._figures(logs), refresh=False)
+            if not self._bar.disable:
+                self._bar.set_postfix_str(self._figures(logs), refresh=False)
         state.interval_seconds += time.perf_counter() - self._step_began
         if self.signal is not None:
             self._leave()
         if state.steps % settings.accumulation_steps:
             return
         self._bar.update()
+        if settings.log_every and self.updates % settings.log_every == 0:
+            log.info(
+                "update %d, epoch %.2f: %s",
+                self.updates,
+                self._epoch(),
+                self._figures(logs),
+                extra={PROGRESS: True},
+            )
         if settings.show_every and self.updates % settings.show_every == 0:
-            self._show(settings.show_sources)
+            self._show(settings.show_sources, mark=f"update {self.updates}: ")
         if self._reason_to_end():
             self.model_in_training.stop_training = True
 
@@ -651,12 +685,14 @@ class _Run(keras.callbacks.Callback):
         raise RunDivergedError(message)
 
     def _figures(self, logs: Mapping[str, Any]) -> str:
-        tokens = self._interval_tokens()
+        """Returns the figures of the interval so far; reading them ends the step."""
+        seconds = max(self.state.interval_seconds, 1e-9)
         return (
-            f"loss {float(logs['loss']):.3f}, "
-            f"perplexity {float(logs['perplexity']):.3f}, "
+            f"loss {float(logs['loss']):.4g}, "
+            f"perplexity {float(logs['perplexity']):.4g}, "
             f"accuracy {float(logs['token_accuracy']):.4f}, "
-            f"{tokens / max(self.state.interval_seconds, 1e-9):,.0f} tokens/s"
+            f"{self._interval_tokens() / seconds:,.0f} tokens/s, "
+            f"{self._interval_samples() / seconds:,.0f} samples/s"
         )
 
     # A checkpoint.
@@ -718,6 +754,7 @@ class _Run(keras.callbacks.Callback):
         sources: Sequence[str],
         references: Sequence[str] = (),
         outputs: Sequence[str] = (),
+        mark: str = "  ",
     ) -> None:
         """Logs what the model makes of sources, whose first outputs may be known."""
         if not sources:
@@ -731,7 +768,7 @@ class _Run(keras.callbacks.Callback):
                 )
             outputs += self.examples.target_vocab.decode(found.tokens)
         for k, (source, output) in enumerate(zip(sources, outputs, strict=True)):
-            line = f"  {source}  ->  {output}"
+            line = f"{mark}{source}  ->  {output}"
             if k < len(references) and references[k] != output:
                 line += f"   (reference: {references[k]})"
             log.info("%s", as_line(line))
@@ -772,6 +809,11 @@ class _Run(keras.callbacks.Callback):
 
     def _interval_tokens(self) -> float:
         return float(self.model_in_training._loss_tracker.count.numpy())
+
+    def _interval_samples(self) -> float:
+        metrics = self.model_in_training._compile_metrics.metrics
+        whole = next(each for each in metrics if each.name == "sequence_accuracy")
+        return float(whole.weight.numpy())
 
     def _variables(self) -> dict[str, Any]:
         """Returns every variable that the next update depends on, by name."""

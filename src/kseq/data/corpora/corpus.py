@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from kseq.data.corpora.lines import binary_lines, open_binary
+from kseq.progress import progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +63,7 @@ _REASONS = {
 class Reading:
     """One pass over files: it opens them, counts what is left out, shows progress.
 
-    A bar of the bytes read appears on stderr if the pass takes over two seconds.
+    It shows on stderr how many bytes are read, if the pass takes over two seconds.
 
     Args:
         files: iterable of str, what the pass will read; names that are no files count
@@ -70,17 +71,13 @@ class Reading:
     """
 
     def __init__(self, files: Iterable[str]) -> None:
-        from tqdm import tqdm
-
         self._left_out: Counter[str] = Counter()
-        self._bar = tqdm(
+        self._bar = progress(
+            None,
+            "reading",
             total=sum(os.path.getsize(file) for file in files if os.path.isfile(file)),
-            desc="reading",
-            unit="B",
-            unit_scale=True,
-            delay=2,
-            leave=False,
-            disable=None,
+            unit="bytes",
+            scaled=True,
         )
 
     def lines(self, path: str, max_length: int | None = None) -> Iterator[bytes]:
