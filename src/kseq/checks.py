@@ -7,23 +7,30 @@ import operator
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+# The largest length, number or id that TensorFlow's int32 can hold.
+INT32_MAX = 2**31 - 1
 
-def check_integer(name: str, value: Any, minimum: int) -> int:
+
+def check_integer(
+    name: str, value: Any, minimum: int, maximum: int | None = None
+) -> int:
     """Returns `value` as an int, or raises an error that names the argument.
 
     Args:
         name: str, the argument's name in the caller's signature.
         value: anything; Python and numpy integers pass, booleans do not.
         minimum: int, the least value allowed.
+        maximum: int or None, the largest value allowed. Default None: any.
 
     Returns:
         The value as a Python int.
 
     Raises:
         TypeError: if `value` is not an integer.
-        ValueError: if `value` is below `minimum`.
+        ValueError: if `value` is below `minimum` or above `maximum`.
     """
-    wanted = f"`{name}` must be an integer of at least {minimum}."
+    wanted = f"`{name}` must be an integer of at least {minimum}"
+    wanted += "." if maximum is None else f" and at most {maximum}."
     # A boolean is an int to Python, but `digits=True` is always a slip.
     if isinstance(value, bool):
         raise TypeError(f"{wanted} Received: {value!r}.")
@@ -33,7 +40,7 @@ def check_integer(name: str, value: Any, minimum: int) -> int:
         raise TypeError(
             f"{wanted} Received: {value!r} of type {type(value).__name__}."
         ) from None
-    if number < minimum:
+    if number < minimum or (maximum is not None and number > maximum):
         raise ValueError(f"{wanted} Received: {number}.")
     return number
 

@@ -229,7 +229,9 @@ class _Exported(tf.Module):
             return {
                 "texts": tf.where(empty | missing, "", outputs),
                 "scores": tf.where(
-                    missing, -np.inf, tf.where(empty, tf.zeros_like(scores), scores)
+                    missing,
+                    tf.fill(tf.shape(scores), np.float64(-np.inf)),
+                    tf.where(empty, tf.zeros_like(scores), scores),
                 ),
             }
 

@@ -162,8 +162,9 @@ def checked(found: dict[str, Any], n: int) -> dict[str, np.ndarray]:
     tokens, lengths = arrays["tokens"], arrays["lengths"]
     batch, _, time = tokens.shape
     dtypes = {"tokens": "int32", "lengths": "int32", "truncated": "bool"}
+    dtypes["attention"] = "float32"
     for key, value in arrays.items():
-        assert value.dtype == dtypes.get(key, "float32")
+        assert value.dtype == dtypes.get(key, "float64")
         assert value.shape[:2] == (batch, n)
         assert value.shape[2:3] in ((), (time,))
     assert time == lengths.max(initial=0)

@@ -430,6 +430,34 @@ def test_the_coverage_penalty_prefers_what_looked_everywhere(
     np.testing.assert_allclose(found["scores"], [[np.log(score)]], rtol=1e-6)
 
 
+def test_long_outputs_of_near_ties_are_those_of_greedy_search() -> None:
+    steps = 1600
+    draw = np.random.default_rng(0)
+    table = draw.normal(0, 1, (steps, 8)).astype("float32")
+    table[:, 3] = -30.0
+    table[:, 6] += 3.0
+    table[:, 7] = table[:, 6] + draw.normal(0, 3e-6, steps).astype("float32")
+
+    def step(token: Any, time: Any) -> tuple[Any, Any]:
+        return tf.gather(table, time), time + 1
+
+    found = []
+    for search in (Greedy(), BeamSearch(width=1)):
+        run = tf.function(search, autograph=False)
+        found.append(
+            machines.checked(run(step, tf.constant([0]), tf.constant([1550])), 1)
+        )
+    greedy, beam = found
+    np.testing.assert_array_equal(greedy["tokens"], beam["tokens"])
+    assert {6, 7} <= set(greedy["tokens"].ravel().tolist())
+    exact = table.astype("float64")
+    exact -= np.log(np.exp(exact).sum(axis=-1, keepdims=True))
+    forced = exact[np.arange(1550), greedy["tokens"][0, 0]]
+    for each in found:
+        np.testing.assert_allclose(each["log_probs"][0, 0], forced, atol=1e-9)
+        np.testing.assert_allclose(each["scores"][0, 0], forced.sum(), atol=1e-9)
+
+
 def test_a_coverage_penalty_needs_attention() -> None:
     search = BeamSearch(2, coverage_penalty=0.1)
     with pytest.raises(

@@ -338,6 +338,14 @@ def test_plain_lists_and_numpy_arrays_will_do() -> None:
         np.testing.assert_array_equal(found["tokens"], expected["tokens"])
 
 
+@pytest.mark.parametrize("name", ["max_lengths", "min_lengths", "rows", "prefix"])
+def test_integers_that_int32_does_not_hold_are_refused(name: str) -> None:
+    value = np.array([[2**31 + 5]] if name == "prefix" else [2**31 + 5])
+    arguments = {"max_lengths": [3], name: value}
+    with pytest.raises(ValueError, match=f"`{name}` must hold .* 2147483653"):
+        Greedy()(Machine(0).plain, [], **arguments)
+
+
 def test_the_base_class_finds_nothing_itself() -> None:
     search = Search()
     with pytest.raises(NotImplementedError):

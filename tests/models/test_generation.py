@@ -83,7 +83,7 @@ def test_the_hypotheses_have_the_promised_shapes_and_dtypes(model: Seq2Seq) -> N
     assert len(found) == 5
     assert found.tokens.shape == (5, 1, 3)
     assert found.tokens.dtype == found.lengths.dtype == "int32"
-    assert (found.scores.dtype, found.truncated.dtype) == ("float32", "bool")
+    assert (found.scores.dtype, found.truncated.dtype) == ("float64", "bool")
     assert found.lengths.shape == found.scores.shape == found.truncated.shape == (5, 1)
 
 
@@ -296,7 +296,7 @@ def test_half_precision_folds_too() -> None:
     model = build_seq2seq(**SIZES, attention="general", dtype="mixed_bfloat16")
     found = model.generate(IDS, "beam", max_length=4)
     plain = build_inference_models(model).generate(IDS, "beam", max_length=4)
-    assert found.scores.dtype == "float32"
+    assert found.scores.dtype == "float64"
     np.testing.assert_allclose(found.scores, plain.scores, rtol=0.05)
 
 
@@ -374,6 +374,88 @@ def test_one_trace_serves_all_shapes_and_the_oldest_are_dropped(model: Seq2Seq) 
     for width in range(1, 20):
         searches._function(BeamSearch(width), False, False, False)
     assert len(searches._compiled) == 16
+
+
+class Biased(Greedy):
+    """Adds a number to the logit of `</s>`, which `get_config` does not tell."""
+
+    bias = 0.0
+
+    def search(self, problem: Any) -> Any:
+        def project(hidden: Any) -> Any:
+            end = np.eye(12, dtype="float32")[3]
+            return problem.step.project(hidden) + self.bias * end
+
+        step = dataclasses.replace(problem.step, project=project)
+        return super().search(dataclasses.replace(problem, step=step))
+
+
+def test_a_search_is_compiled_by_its_class_and_its_attributes() -> None:
+    model = make()
+    searches = model._searches()
+    redefined = type("Biased", (Biased,), {"__module__": Biased.__module__})
+    functions = []
+    for cls, bias in ((Biased, 0.0), (Biased, 0.0), (Biased, 9.0), (redefined, 0.0)):
+        search = cls()
+        search.bias = bias
+        functions.append(searches._function(search, False, False, False))
+    assert functions[0] is functions[1]
+    assert len(set(functions)) == 3
+
+
+def test_a_changed_search_decodes_in_its_new_way() -> None:
+    model, search = make(), Biased()
+    search.bias = -99.0
+    assert model.generate(IDS, search, max_length=3).truncated.all()
+    search.bias = 99.0
+    assert (model.generate(IDS, search, max_length=3).lengths == 1).all()
+
+
+def test_numbers_of_a_search_are_arguments_of_one_graph() -> None:
+    model = make()
+    found = {}
+    for seed, temperature in ((0, 1.0), (1, 1.0), (2, 0.5)):
+        search = Sampling(n=2, seed=seed, temperature=temperature)
+        found[seed] = model.generate(IDS, search, max_length=6).tokens.tolist()
+    assert found[0] != found[1]
+    assert len(model._searches()._compiled) == 1
+    (function,) = model._searches()._compiled.values()
+    assert function.experimental_get_tracing_count() == 1
+    options = Sampling(n=2, seed=2, temperature=0.5)
+    like = build_inference_models(model).generate(IDS, options, max_length=6)
+    assert like.tokens.tolist() == found[2]
+
+
+class OwnSampling(Sampling):
+    """Reads its seed as a number."""
+
+    def search(self, problem: Any) -> Any:
+        assert isinstance(self.seed, int)
+        return super().search(problem)
+
+
+def test_a_subclass_reads_its_options_as_numbers() -> None:
+    model = make()
+    for seed in (1, 2):
+        found = model.generate(IDS, OwnSampling(seed=seed), max_length=3)
+        expected = model.generate(IDS, Sampling(seed=seed), max_length=3)
+        np.testing.assert_array_equal(found.tokens, expected.tokens)
+
+
+@pytest.mark.parametrize("value", [2**31, 2**31 + 5, 10**30, [2**31 + 5] * 5])
+def test_a_maximum_length_beyond_int32_is_refused(model: Seq2Seq, value: Any) -> None:
+    with pytest.raises(ValueError, match=r"`max_length` must be .*Received"):
+        model.generate(IDS, max_length=value)
+
+
+def test_a_huge_maximum_length_costs_nothing() -> None:
+    model = make()
+    model.get_layer("decoder_output").bias.assign(99.0 * np.eye(12)[3])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    search = Sampling(n=2, no_repeat_ngram_size=2)
+    found = model.generate(IDS, search, max_length=2**31 - 1)
+    assert (found.lengths == 1).all()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 
 
 @pytest.mark.slow

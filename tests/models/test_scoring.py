@@ -39,7 +39,7 @@ def test_it_is_the_log_softmax_of_the_training_model(model: Seq2Seq) -> None:
     )
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     expected = np.take_along_axis(log_probs, TARGET[..., None], axis=2)[..., 0]
-    assert found.dtype == "float32"
+    assert found.dtype == "float64"
     np.testing.assert_allclose(found, np.where(TARGET == 0, 0, expected), atol=1e-5)
 
 

@@ -1,12 +1,13 @@
 """Beam search: the best few hypotheses of each source, step by step."""
 
+import math
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kseq.checks import check_integer, check_number
+from kseq.checks import INT32_MAX, check_integer, check_number
 from kseq.decoding.constraints import END, START
 from kseq.decoding.search import (
     Problem,
@@ -29,6 +30,9 @@ STOPS = ("best", "first")
 # With no more tokens than this the best continuations are chosen among all at once.
 _SMALL_VOCAB = 256
 
+# The places of all continuations of a source are int32.
+_WIDEST = math.isqrt(INT32_MAX)
+
 # Attention below this counts as this in the coverage penalty: a logarithm needs it.
 _LEAST_COVERAGE = 1e-9
 
@@ -38,7 +42,7 @@ class _Live(NamedTuple):
 
     rows: Any  # int32 (sources,), their places in the batch
     tokens: Any  # int32 (sources, width), the last ones
-    scores: Any  # float32 (sources, width), sums of log-probabilities
+    scores: Any  # float64 (sources, width), sums of log-probabilities
     alive: Any  # bool (sources, width)
     carried: Any  # nest of (sources, width, ...)
     sources: Any  # nest of (sources, ...)
@@ -49,13 +53,13 @@ class _Live(NamedTuple):
 class _Pool(NamedTuple):
     """The hypotheses that have ended, best first: (batch, width) each."""
 
-    rank: Any  # float32: the penalized score, or -inf (none)
-    norm: Any  # float32: the score over the length penalty alone, or -inf
-    score: Any  # float32: the sum of log-probabilities
+    rank: Any  # float64: the penalized score, or -inf (none)
+    norm: Any  # float64: the score over the length penalty alone, or -inf
+    score: Any  # float64: the sum of log-probabilities
     time: Any  # int32: the number of its last step
     beam: Any  # int32: the hypothesis that it continued there
     token: Any  # int32: its last token
-    gain: Any  # float32: the log-probability of that
+    gain: Any  # float64: the log-probability of that
 
 
 class _Past(NamedTuple):
@@ -117,7 +121,7 @@ class BeamSearch(Search):
         >>> search = BeamSearch(width=2, length_penalty_alpha=0.0)
         >>> found = search(step, states=[], max_lengths=[5])
         >>> found["tokens"].numpy().tolist(), np.exp(found["scores"]).round(2)
-        ([[[4, 3]]], array([[0.4]], dtype=float32))
+        ([[[4, 3]]], array([[0.4]]))
 
     Reference:
         Graves, 2012, "Sequence Transduction with Recurrent Neural Networks"; Wu et
@@ -137,7 +141,7 @@ class BeamSearch(Search):
         **constraints: Any,
     ) -> None:
         super().__init__(**constraints)
-        self.width = check_integer("width", width, 1)
+        self.width = check_integer("width", width, 1, _WIDEST)
         self._n = check_integer("n", n, 1)
         if self._n > self.width:
             raise ValueError(
@@ -178,6 +182,15 @@ class BeamSearch(Search):
             **super().get_config(),
         }
 
+    def tensor_options(self) -> dict[str, Any]:
+        options = {
+            "length_penalty_alpha": self.length_penalty_alpha,
+            "length_penalty_beta": self.length_penalty_beta,
+            "coverage_penalty": self.coverage_penalty or None,
+            "prune": self.prune,
+        }
+        return {k: np.float64(v) for k, v in options.items() if v is not None}
+
     def length_penalty(self, lengths: Any) -> Any:
         """Returns what the sum of log-probabilities is divided by.
 
@@ -185,7 +198,7 @@ class BeamSearch(Search):
             lengths: Number of tokens, `</s>` included; any shape.
         """
         alpha, beta = self.length_penalty_alpha, self.length_penalty_beta
-        lengths = tf.cast(lengths, tf.float32)
+        lengths = tf.cast(lengths, tf.float64)
         return ((beta + lengths) / (beta + 1)) ** alpha
 
     def search(self, problem: Problem) -> dict[str, Any]:
@@ -218,7 +231,7 @@ class _Expansion:
         live = _Live(
             tf.cast(rows, tf.int32),
             tf.fill(ones, START),
-            tf.zeros(ones),
+            tf.zeros(ones, tf.float64),
             tf.fill(ones, True),
             carried,
             take(self.problem.sources, rows),
@@ -226,16 +239,10 @@ class _Expansion:
             [],
         )
         past = _Past(
-            self._array(tf.int32), self._array(tf.int32), self._array(tf.float32), []
+            self._array(tf.int32), self._array(tf.int32), self._array(tf.float64), []
         )
         if self.problem.attention:
-            array = tf.TensorArray(
-                tf.float32,
-                self.steps,
-                element_shape=[None, self.width, None],
-                clear_after_read=False,
-            )
-            past = past._replace(attention=[array])
+            past = past._replace(attention=[self._array(tf.float32, None)])
         first = self._expand(tf.constant(0), live, pool, past, broken)
         _, _, pool, past, broken = tf.while_loop(
             lambda time, live, *_: (tf.shape(live.rows)[0] > 0) & (time < self.steps),
@@ -245,29 +252,24 @@ class _Expansion:
         )
         return {**self._traced_back(pool, past), "broken": broken}
 
-    def _array(self, dtype: Any) -> tf.TensorArray:
+    def _array(self, dtype: Any, *rest: Any) -> tf.TensorArray:
+        # It grows: a maximum length costs nothing that is not decoded.
         return tf.TensorArray(
             dtype,
-            self.steps,
-            element_shape=[None, self.width],
+            0,
+            dynamic_size=True,
+            element_shape=[None, self.width, *rest],
             clear_after_read=False,
         )
 
     def _empty_pool(self, cut: Any) -> _Pool:
         """Returns a pool of none; with an empty output where `cut`, (batch,)."""
         first = tf.equal(tf.range(self.width), 0)
-        none = tf.fill([self.batch, self.width], -np.inf)
+        none = tf.fill([self.batch, self.width], np.float64(-np.inf))
         zeros = tf.zeros([self.batch, self.width], tf.int32)
-        empty = cut[:, None] & first
-        return _Pool(
-            tf.where(empty, 0.0, none),
-            none,
-            tf.where(empty, 0.0, none),
-            zeros - 1,
-            zeros,
-            zeros,
-            tf.zeros([self.batch, self.width]),
-        )
+        gains = tf.zeros_like(none)
+        score = tf.where(cut[:, None] & first, gains, none)
+        return _Pool(score, none, score, zeros - 1, zeros, zeros, gains)
 
     def _expand(
         self, time: Any, live: _Live, pool: _Pool, past: _Past, broken: Any
@@ -346,7 +348,7 @@ class _Expansion:
             # The best of each hypothesis first, then the best of those.
             best = tf.minimum(size, width)
             allowed, tokens = tf.math.top_k(allowed, best)  # (rows, best)
-        gains = allowed - normalizer[:, None]
+        gains = tf.cast(allowed, tf.float64) - normalizer[:, None]
         # Back to one row for each hypothesis, those that have ended too.
         place = tf.maximum(tf.cumsum(tf.cast(alive, tf.int32)) - 1, 0)
         gains = tf.where(alive[:, None], tf.gather(gains, place), -np.inf)
@@ -373,7 +375,8 @@ class _Expansion:
 
     def _coverage(self, live: _Live, weights: Any) -> list[Any]:
         """Returns the sums of attention weights, (sources, width, source_length)."""
-        if not self.options.coverage_penalty:
+        penalty = self.options.coverage_penalty
+        if not tf.is_tensor(penalty) and not penalty:
             return []
         weights = attention_weights(weights, "coverage_penalty")
         return [live.coverage[0] + weights if live.coverage else weights]
@@ -401,9 +404,8 @@ class _Expansion:
             rank = norm
             if coverage:
                 covered = tf.gather(coverage[0], parents, batch_dims=1)
-                rank += self.options.coverage_penalty * self._penalty(
-                    covered, live.rows
-                )
+                penalty = self._penalty(covered, live.rows)
+                rank += self.options.coverage_penalty * tf.cast(penalty, tf.float64)
             over = ended | cut
             mine = take(pool, live.rows)
             times = tf.fill(tf.shape(tokens), time)
@@ -528,7 +530,7 @@ class _Expansion:
         lengths = pool.time + 1
         longest = tf.reduce_max(tf.pad(tf.reshape(lengths, [-1]), [[0, 1]]))
         count = tf.maximum(longest, 1)
-        steps = tf.range(count)
+        steps, zero = tf.range(count), tf.zeros([], tf.float64)
         tokens, parents, gains = (array.gather(steps) for array in past[:3])
         attention = [array.gather(steps) for array in past.attention]
 
@@ -543,7 +545,7 @@ class _Expansion:
                 return tf.gather(x[at], beam, batch_dims=1)
 
             chosen = tf.where(last, pool.token, tf.where(inside, here(tokens), 0))
-            gained = tf.where(last, pool.gain, tf.where(inside, here(gains), 0.0))
+            gained = tf.where(last, pool.gain, tf.where(inside, here(gains), zero))
             beam = tf.where(last, pool.beam, tf.where(inside, here(parents), 0))
             values = [chosen, gained]
             if attention:
@@ -555,7 +557,7 @@ class _Expansion:
                 *(a.write(at, v) for a, v in zip(arrays, values, strict=True)),
             )
 
-        outputs = [array(tf.int32), array(tf.float32)]
+        outputs = [array(tf.int32), array(tf.float64)]
         outputs += [array(tf.float32, None)] if attention else []
         _, _, *outputs = tf.while_loop(
             lambda k, *_: k < count,

@@ -8,9 +8,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kseq.checks import check_boolean, check_integer
+from kseq.checks import INT32_MAX, check_boolean, check_integer
 
 PAD, UNKNOWN, START, END = 0, 1, 2, 3
+
+# Each token of an n-gram is a part of the graph.
+_LONGEST_NGRAM = 1000
+
+# The tokens before a step have room for this many at first.
+_HISTORY = 32
 
 # Neither is ever an output: they stand before a target and after its end.
 NEVER = (PAD, START)
@@ -46,9 +52,11 @@ class Constraints:
             ValueError: If a value is out of range; TypeError if of the wrong type.
         """
         return cls(
-            check_integer("min_length", min_length, 0),
+            check_integer("min_length", min_length, 0, INT32_MAX),
             _phrases(forbidden),
-            check_integer("no_repeat_ngram_size", no_repeat_ngram_size, 0),
+            check_integer(
+                "no_repeat_ngram_size", no_repeat_ngram_size, 0, _LONGEST_NGRAM
+            ),
             check_boolean("suppress_unknown", suppress_unknown),
         )
 
@@ -83,24 +91,29 @@ class Constraints:
             steps: Greatest number of steps.
 
         Returns:
-            int32 tokens (sources, 1, steps), or an empty list.
+            A list of int32 tokens (sources, 1, size), which grow with the outputs, or
+            an empty list.
         """
         if not self.needs_history:
             return []
-        return [tf.zeros([sources, 1, steps], tf.int32)]
+        return [tf.zeros([sources, 1, tf.minimum(steps, _HISTORY)], tf.int32)]
 
     def remember(self, history: Any, tokens: Any, time: Any) -> Any:
         """Returns the history after a step.
 
         Args:
-            history: What `start` returned, (sources, width, steps).
+            history: What `start` returned, (sources, width, size).
             tokens: int32 (sources, width), the tokens of the step.
             time: Number of the step, from 0.
         """
         if not history:
             return history
-        here = tf.equal(tf.range(tf.shape(history[0])[-1]), time)
-        return [tf.where(here, tokens[..., None], history[0])]
+        seen, size = history[0], tf.shape(history[0])[-1]
+        # Twice as long where it is full.
+        pad = [[0, 0], [0, 0], [0, size]]
+        seen = tf.cond(time < size, lambda: seen, lambda: tf.pad(seen, pad))
+        here = tf.equal(tf.range(tf.shape(seen)[-1]), time)
+        return [tf.where(here, tokens[..., None], seen)]
 
     def allow(
         self, logits: Any, time: Any, history: Any, min_lengths: Any, prefix: Any
@@ -112,7 +125,7 @@ class Constraints:
         Args:
             logits: Float32 (rows, vocab).
             time: Number of the step, from 0.
-            history: int32 tokens (rows, steps), or an empty list.
+            history: int32 tokens (rows, size), or an empty list.
             min_lengths: int32 (rows,), or None.
             prefix: int32 (rows, prefix_length), tokens to begin with, 0 where a row's
                 are over; or None.
@@ -188,7 +201,7 @@ def _phrases(forbidden: Any) -> tuple[tuple[int, ...], ...]:
             each, str
         )
         phrase = tuple(
-            check_integer("forbidden", token, 0)
+            check_integer("forbidden", token, 0, INT32_MAX)
             for token in (each if is_phrase else [each])
         )
         if not phrase:

@@ -33,7 +33,7 @@ class Greedy(Search):
     n = rows_per_source = 1
 
     def search(self, problem: Problem) -> dict[str, Any]:
-        def choose(logits: Any, numbers: Any, time: Any) -> Any:
+        def choose(logits: Any, noise: None) -> Any:
             return tf.argmax(logits, axis=1, output_type=tf.int32)
 
         return walk(choose, self.constraints, 1, problem)

@@ -15,11 +15,11 @@ class Hypotheses:
         tokens: int32 (batch, n, time). Each hypothesis ends with `</s>` (3), then
             padding (0) follows; one cut at its maximum length has no `</s>`.
         lengths: int32 (batch, n), number of tokens, `</s>` included.
-        scores: float32 (batch, n), sum of the model's log-probabilities of the tokens,
+        scores: float64 (batch, n), sum of the model's log-probabilities of the tokens,
             `</s>` included, in nats. (What a beam search ranks by has penalties, too.)
         truncated: bool (batch, n), True where the hypothesis was cut at its maximum
             length.
-        log_probs: float32 (batch, n, time), the model's log-probability of each token,
+        log_probs: float64 (batch, n, time), the model's log-probability of each token,
             in nats; 0 after the end.
         attention: float32 (batch, n, time, source_length), the attention weights at
             each token, on request; else None. Rows of zeros after the end.

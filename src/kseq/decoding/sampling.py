@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kseq.checks import check_integer, check_number
+from kseq.checks import INT32_MAX, check_integer, check_number
 from kseq.decoding.search import Problem, Search
 from kseq.decoding.walk import walk
 
@@ -60,17 +60,17 @@ class Sampling(Search):
         **constraints: Any,
     ) -> None:
         super().__init__(**constraints)
-        self._n = check_integer("n", n, 1)
+        self._n = check_integer("n", n, 1, INT32_MAX)
         self.temperature = check_number("temperature", temperature)
         if not self.temperature:
             raise ValueError(f"`temperature` must be above 0. Received: {temperature}.")
-        self.top_k = None if top_k is None else check_integer("top_k", top_k, 1)
+        if top_k is not None:
+            top_k = check_integer("top_k", top_k, 1, INT32_MAX)
+        self.top_k = top_k
         self.top_p = None if top_p is None else check_number("top_p", top_p)
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"`top_p` must be in (0, 1]. Received: {top_p}.")
-        self.seed = check_integer("seed", seed, 0)
-        if self.seed >= 2**63:
-            raise ValueError(f"`seed` must be below 2**63. Received: {seed}.")
+        self.seed = check_integer("seed", seed, 0, 2**63 - 1)
 
     @property
     def n(self) -> int:
@@ -90,22 +90,31 @@ class Sampling(Search):
             **super().get_config(),
         }
 
-    def search(self, problem: Problem) -> dict[str, Any]:
-        steps = tf.reduce_max(tf.pad(problem.max_lengths, [[0, 1]], constant_values=1))
-        # By row, so that a row's numbers are its own; their beginning does not hang on
-        # the number of steps.
-        draws = tf.map_fn(
-            lambda row: tf.random.stateless_uniform(
-                [steps, self.n], [self.seed, tf.cast(row, tf.int64)]
-            ),
-            # And one more: an array of no rows has no shape.
-            tf.pad(problem.rows, [[0, 1]]),
-            fn_output_signature=tf.TensorSpec([None, self.n], tf.float32),
-        )  # (batch + 1, steps, n)
-        draws = tf.reshape(tf.transpose(draws, [0, 2, 1]), [-1, steps])
+    def tensor_options(self) -> dict[str, Any]:
+        options = {
+            "seed": np.int64(self.seed),
+            "temperature": np.float32(self.temperature),
+            "top_k": None if self.top_k is None else np.int32(self.top_k),
+            "top_p": None if self.top_p is None else np.float32(self.top_p),
+        }
+        return {name: value for name, value in options.items() if value is not None}
 
-        def choose(logits: Any, numbers: Any, time: Any) -> Any:
-            drawn = tf.gather(draws[:, time], numbers)[:, None]  # (rows, 1)
+    def search(self, problem: Problem) -> dict[str, Any]:
+        def draw(steps: Any) -> Any:
+            # By row, so that a row's numbers are its own; their beginning does not
+            # depend on the number of steps.
+            draws = tf.map_fn(
+                lambda row: tf.random.stateless_uniform(
+                    [steps, self.n], [self.seed, tf.cast(row, tf.int64)]
+                ),
+                # And one more: an array of no rows has no shape.
+                tf.pad(problem.rows, [[0, 1]]),
+                fn_output_signature=tf.TensorSpec([None, self.n], tf.float32),
+            )  # (batch + 1, steps, n)
+            return tf.reshape(tf.transpose(draws, [0, 2, 1]), [-1, steps])
+
+        def choose(logits: Any, noise: Any) -> Any:
+            drawn = noise[:, None]  # (rows, 1)
             size = logits.shape[1] or tf.shape(logits)[1]
             kept = size if self.top_k is None else tf.minimum(self.top_k, size)
             # Likeliest first, so that what is cut off is at the end.
@@ -113,7 +122,8 @@ class Sampling(Search):
             # Of what the best leads by, however small the temperature.
             behind = logits - logits[:, :1]
             coldest = np.finfo(np.float32).tiny
-            probs = tf.nn.softmax(behind / max(self.temperature, coldest))
+            temperature = tf.maximum(tf.cast(self.temperature, tf.float32), coldest)
+            probs = tf.nn.softmax(behind / temperature)
             if self.top_p is not None:
                 before = tf.cumsum(probs, axis=1, exclusive=True)
                 probs = tf.where(before < self.top_p, probs, 0.0)
@@ -125,4 +135,4 @@ class Sampling(Search):
             index = tf.minimum(index, tf.maximum(last, 0))
             return tf.gather(tokens, index, batch_dims=1)
 
-        return walk(choose, self.constraints, self.n, problem)
+        return walk(choose, self.constraints, self.n, problem, draw)

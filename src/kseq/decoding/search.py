@@ -3,10 +3,16 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from kseq.checks import INT32_MAX
 from kseq.decoding.constraints import Constraints
 from kseq.decoding.steps import Step, as_step, map_nest, take
+
+# Up to this size of a vocabulary a sum of exponentials is exact at hardly any cost: of
+# 1,500 equal steps float32 would lose 1e-4.
+_EXACT_VOCAB = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +96,8 @@ class Search:
 
     Returns:
         Dict of tensors, as in `Hypotheses`: `tokens`, int32 (batch, n, time);
-        `lengths`, int32 (batch, n); `scores`, float32 (batch, n); `truncated`, bool
-        (batch, n); `log_probs`, float32 (batch, n, time); and where asked for
+        `lengths`, int32 (batch, n); `scores`, float64 (batch, n); `truncated`, bool
+        (batch, n); `log_probs`, float64 (batch, n, time); and where asked for
         `attention`, float32 (batch, n, time, source_length). An output that cannot be,
         since all that may come next has a logit of -inf, has length 0 and score -inf.
 
@@ -135,10 +141,10 @@ class Search:
         attention: bool = False,
     ) -> dict[str, Any]:
         """Searches; see the class."""
-        max_lengths = tf.convert_to_tensor(max_lengths, tf.int32)
+        max_lengths = _as_int32("max_lengths", max_lengths)
         if rows is None:
             rows = tf.range(tf.shape(max_lengths)[0])
-        rows = tf.convert_to_tensor(rows, tf.int32)
+        rows = _as_int32("rows", rows)
         if source_mask is not None:
             source_mask = tf.convert_to_tensor(source_mask, tf.bool)
         found = self.search(
@@ -148,8 +154,8 @@ class Search:
                 max_lengths,
                 map_nest(tf.convert_to_tensor, [] if sources is None else sources),
                 source_mask,
-                None if min_lengths is None else tf.cast(min_lengths, tf.int32),
-                None if prefix is None else tf.cast(prefix, tf.int32),
+                None if min_lengths is None else _as_int32("min_lengths", min_lengths),
+                None if prefix is None else _as_int32("prefix", prefix),
                 rows,
                 attention,
             )
@@ -180,6 +186,19 @@ class Search:
             not finite.
         """
         raise NotImplementedError
+
+    def tensor_options(self) -> dict[str, Any]:
+        """Returns the attributes that `search` takes as scalar tensors too.
+
+        Those of a search whose own class defines this method are arguments of the graph
+        that `Seq2Seq.generate` compiles: another value of them traces nothing. Every
+        other attribute, and all of a class that does not define it, is a constant of
+        the graph, and another value of it traces another.
+
+        Returns:
+            Dict of numpy scalars. Default: empty.
+        """
+        return {}
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make a like search."""
@@ -225,9 +244,29 @@ def finite_normalizer(logits: Any) -> tuple[Any, Any]:
         logits: Float32 (rows, vocab).
 
     Returns:
-        Float32 (rows,), 0 where not finite; bool (rows,).
+        Float64 (rows,), 0 where not finite; bool (rows,).
     """
-    normalizer = tf.reduce_logsumexp(logits, axis=1)
+    size = logits.shape[1]
+    if size is not None and size <= _EXACT_VOCAB:
+        logits = tf.cast(logits, tf.float64)
+    top = tf.reduce_max(logits, axis=1)  # (rows,)
+    top = tf.where(tf.math.is_finite(top), top, tf.zeros_like(top))
+    sums = tf.reduce_sum(tf.exp(logits - top[:, None]), axis=1)
+    normalizer = tf.math.log(tf.cast(sums, tf.float64)) + tf.cast(top, tf.float64)
     # It is nan where a logit is, -inf where all are, inf where one is.
     wrong = ~tf.math.is_finite(normalizer)
-    return tf.where(wrong, 0.0, normalizer), wrong
+    return tf.where(wrong, tf.zeros_like(normalizer), normalizer), wrong
+
+
+def _as_int32(name: str, value: Any) -> Any:
+    """Returns an int32 tensor of integers; larger ones would wrap around."""
+    if tf.is_symbolic_tensor(value):
+        return tf.cast(value, tf.int32)
+    array = np.asarray(value)
+    wrong = array[(array > INT32_MAX) | (array < -INT32_MAX)]
+    if wrong.size:
+        raise ValueError(
+            f"`{name}` must hold integers of at most {INT32_MAX}. Received: "
+            f"{wrong.flat[0]}."
+        )
+    return tf.cast(value, tf.int32)

@@ -19,6 +19,9 @@ from kseq.decoding.steps import (
     unflat,
 )
 
+# Random numbers for this many steps are drawn at first.
+_DRAWN = 64
+
 
 class _Live(NamedTuple):
     """The outputs that go on, of the sources that are not done."""
@@ -44,20 +47,23 @@ class _Found(NamedTuple):
 
 
 def walk(
-    choose: Callable[[Any, Any, Any], Any],
+    choose: Callable[[Any, Any], Any],
     constraints: Constraints,
     n: int,
     problem: Problem,
+    draw: Callable[[Any], Any] | None = None,
 ) -> dict[str, Any]:
     """Decodes a batch in one loop inside the graph.
 
     Args:
         choose: Function of logits, float32 (rows, vocab) with -inf where a token may
-            not come, the numbers of the rows' outputs in the batch times n, int32
-            (rows,), and the number of the step, to tokens, int32 (rows,).
+            not come, and of random numbers, float32 (rows,), or None, to tokens, int32
+            (rows,).
         constraints: What it may not choose.
         n: Number of outputs for each source.
         problem: What the search is called on.
+        draw: Function of a number of steps to random numbers, float32 (batch * n,
+            steps), of which fewer are the beginning of more. Default: none are drawn.
 
     Returns:
         As `Search`, and `broken`, bool (batch,).
@@ -67,12 +73,17 @@ def walk(
     steps = tf.reduce_max(tf.concat([max_lengths, [1]], axis=0))
 
     def array(dtype: Any, *rest: Any) -> tf.TensorArray:
-        return tf.TensorArray(dtype, steps, element_shape=[None, n, *rest])
+        # It grows: a maximum length costs nothing that is not decoded.
+        return tf.TensorArray(
+            dtype, 0, dynamic_size=True, element_shape=[None, n, *rest]
+        )
 
     def repeated(nest: Any) -> Any:
         return map_nest(lambda x: tf.repeat(x[:, None], n, axis=1), nest)
 
-    def body(time: Any, live: _Live, found: _Found) -> tuple[Any, ...]:
+    def body(
+        time: Any, live: _Live, found: _Found, drawn: list[Any]
+    ) -> tuple[Any, ...]:
         hidden, states, weights = step.advance(live.tokens, live.carried, live.sources)
         count = tf.shape(live.tokens)[0]
         alive = tf.reshape(live.alive, [-1])  # (sources * n,)
@@ -83,8 +94,17 @@ def walk(
         in_batch = tf.gather(live.rows, rows // n)
         history = take(flat(live.history), rows)
         allowed = problem.allowed(constraints, logits, time, history, in_batch)
-        chosen = choose(allowed, in_batch * n + rows % n, time)  # (rows,)
-        gained = tf.gather(logits, chosen, batch_dims=1) - normalizer
+        noise = None
+        if draw is not None:
+            some = drawn[0]
+            # Twice as many where they are used up.
+            more = time >= tf.shape(some)[1]
+            some = tf.cond(more, lambda: draw(2 * time), lambda: some)
+            drawn = [some]
+            noise = tf.gather(some[:, time], in_batch * n + rows % n)  # (rows,)
+        chosen = choose(allowed, noise)  # (rows,)
+        logit = tf.gather(logits, chosen, batch_dims=1)
+        gained = tf.cast(logit, tf.float64) - normalizer
         possible = tf.gather(allowed, chosen, batch_dims=1) > -np.inf
         gained = tf.where(possible | wrong, gained, -np.inf)
 
@@ -126,7 +146,7 @@ def walk(
             tf.cond(leave, lambda: take(live.sources, keep), lambda: live.sources),
             take(constraints.remember(live.history, tokens, time), keep),
         )
-        return time + 1, live, found
+        return time + 1, live, found, drawn
 
     none = max_lengths < 1
     rows = tf.where(~none)[:, 0]
@@ -144,21 +164,27 @@ def walk(
     )
     found = _Found(
         zeros,
-        tf.cast(zeros, tf.float32),
+        tf.cast(zeros, tf.float64),
         tf.repeat(none[:, None], n, axis=1),
         tf.zeros([batch], tf.bool),
         array(tf.int32),
-        array(tf.float32),
+        array(tf.float64),
         [array(tf.float32, None)] if problem.attention else [],
     )
-    _, _, found = tf.while_loop(
+    drawn = [] if draw is None else [draw(tf.minimum(steps, _DRAWN))]
+    _, _, found, _ = tf.while_loop(
         # Once at least: an array of no steps has no shape.
-        lambda time, live, _: (
+        lambda time, live, *_: (
             tf.equal(time, 0) | ((tf.shape(live.rows)[0] > 0) & (time < steps))
         ),
         body,
-        (tf.constant(0), live, found),
-        shape_invariants=(tf.TensorShape([]), open_shapes(live), open_shapes(found)),
+        (tf.constant(0), live, found, drawn),
+        shape_invariants=(
+            tf.TensorShape([]),
+            open_shapes(live),
+            open_shapes(found),
+            [tf.TensorShape([None, None]) for _ in drawn],
+        ),
     )
     # What could not go on is no output, as in a beam search.
     lengths = tf.where(tf.equal(found.scores, -np.inf), 0, found.lengths)

@@ -1,6 +1,7 @@
 """Decoding with models: checked arrays in, one compiled search, arrays out."""
 
 import collections
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -8,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kseq.checks import check_integer
+from kseq.checks import INT32_MAX, check_integer
 from kseq.config import Side
 from kseq.decoding import Hypotheses, LengthRatio, Search, Step, ensemble, get
 from kseq.decoding.constraints import END, START
@@ -185,7 +186,14 @@ class Generator:
         # A table of all tokens pays where at least as many are looked up.
         looked_up = int(lengths.sum()) * search.rows_per_source
         folds = any(self._table_signature) and looked_up >= vocab_size
+        held = min(batch_size, len(source)) * search.rows_per_source
+        if held > INT32_MAX:
+            raise ValueError(
+                "`batch_size` times the hypotheses of each source must be at most "
+                f"{INT32_MAX}. Received: {held}; pass a smaller `batch_size`."
+            )
         function = self._function(search, attention, prefix is not None, folds)
+        options = list(map(tf.constant, _options(search).values()))
         further = [self._tables()] if folds else []
         # Sources of like lengths together: a batch takes as long as its longest.
         order = np.argsort(lengths, kind="stable")
@@ -203,7 +211,7 @@ class Generator:
                 arguments.append(tf.convert_to_tensor(prefix[rows]))
             found = {
                 name: value.numpy()
-                for name, value in function(*arguments, *further).items()
+                for name, value in function(options, *arguments, *further).items()
             }
             broken = found.pop("broken")
             if broken.any():
@@ -219,22 +227,31 @@ class Generator:
         self, search: Search, attention: bool, with_prefix: bool, folds: bool
     ) -> Any:
         """Returns the compiled search; it is traced at its first call only."""
-        key = (describe(search), attention, with_prefix, folds)
+        options = _options(search)
+        # Another value of an option is another argument of the same graph.
+        like = _with_options(
+            search, {name: v.dtype.name for name, v in options.items()}
+        )
+        key = (describe(like), attention, with_prefix, folds)
         if key in self._compiled:
             self._compiled.move_to_end(key)
             return self._compiled[key]
 
-        def run(source: Any, max_lengths: Any, rows: Any, *further: Any) -> Any:
+        def run(
+            values: Any, source: Any, max_lengths: Any, rows: Any, *further: Any
+        ) -> Any:
+            given = _with_options(search, dict(zip(options, values, strict=True)))
             rest = list(further)
             prefix = rest.pop(0) if with_prefix else None
             tables = rest.pop(0) if folds else [[] for _ in self._members]
             return self._search(
-                search, attention, source, max_lengths, rows, prefix, tables
+                given, attention, source, max_lengths, rows, prefix, tables
             )
 
         ids = tf.TensorSpec((None, None), "int32")
         numbers = tf.TensorSpec((None,), "int32")
-        signature = [self._members[0].source, numbers, numbers]
+        scalars = [tf.TensorSpec((), value.dtype) for value in options.values()]
+        signature = [scalars, self._members[0].source, numbers, numbers]
         signature += [ids] if with_prefix else []
         signature += [self._table_signature] if folds else []
         self._compiled[key] = self._compile(run, signature)
@@ -299,6 +316,20 @@ class Generator:
         )
 
 
+def _options(search: Search) -> dict[str, Any]:
+    # What a subclass reads of them it may read as numbers.
+    own = "tensor_options" in vars(type(search))
+    return search.tensor_options() if own else {}
+
+
+def _with_options(search: Search, values: dict[str, Any]) -> Search:
+    """Returns a copy of a search with other values of some attributes."""
+    found = copy.copy(search)
+    for name, value in values.items():
+        setattr(found, name, value)
+    return found
+
+
 def _spec(tensor: Any) -> tf.TensorSpec:
     return tf.TensorSpec(tensor.shape, tensor.dtype)
 
@@ -310,7 +341,8 @@ def _max_lengths(max_length: Any, lengths: np.ndarray, with_ends: bool) -> np.nd
     if isinstance(max_length, LengthRatio):
         return max_length(lengths - with_ends)
     if np.ndim(max_length) == 0:
-        return np.full_like(lengths, check_integer("max_length", max_length, 1))
+        longest = check_integer("max_length", max_length, 1, INT32_MAX)
+        return np.full_like(lengths, longest)
     found = np.asarray(max_length)
     if found.shape != lengths.shape or not np.issubdtype(found.dtype, np.integer):
         raise ValueError(
@@ -320,6 +352,7 @@ def _max_lengths(max_length: Any, lengths: np.ndarray, with_ends: bool) -> np.nd
         )
     if found.size:
         check_integer("max_length", found.min(), 1)
+        check_integer("max_length", found.max(), 1, INT32_MAX)
     return found
 
 

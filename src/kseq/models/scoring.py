@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kseq.checks import check_integer
 from kseq.decoding.ensembles import averaged
+from kseq.decoding.search import finite_normalizer
 from kseq.models.ensemble import Ensemble
 from kseq.models.generation import check_source, real_steps
 from kseq.models.seq2seq import INPUTS, Seq2Seq
@@ -35,7 +36,7 @@ def score(
             target's. Default False.
 
     Returns:
-        Float32 log-probabilities in nats, of the shape of `target`, 0 at padding. Their
+        Float64 log-probabilities in nats, of the shape of `target`, 0 at padding. Their
         sums over the last axis are the scores that a search gives.
 
     Raises:
@@ -68,7 +69,7 @@ def score(
     function = model.derived.get(
         ("score", free_running), lambda: _compiled(model, free_running)
     )
-    found = np.zeros(flat.shape, np.float32)
+    found = np.zeros(flat.shape, np.float64)
     order = np.lexsort((source_lengths, lengths))
     starts = range(0, len(flat), batch_size)
     for start in progress(starts, "scoring", unit="batches"):
@@ -135,7 +136,7 @@ def forced_log_probs(
         free_running: As for `perplexity`. Default False.
 
     Returns:
-        float32 (batch, target_length), 0 at padding.
+        float64 (batch, target_length), 0 at padding.
     """
 
     def logits_of(member: Seq2Seq, feed: Any) -> Any:
@@ -147,13 +148,17 @@ def forced_log_probs(
     given = tf.concat([start, target[:, :-1]], axis=1)
     feed = {INPUTS[0]: source, INPUTS[1]: given}
     members = model.models if isinstance(model, Ensemble) else [model]
-    logits = [logits_of(member, feed) for member in members]
+    outputs = [logits_of(member, feed) for member in members]
+    logits = tf.cast(outputs[0], tf.float32)  # (batch, time, vocab)
     if isinstance(model, Ensemble):
-        log_probs = averaged(logits, model.averaging)
-    else:
-        log_probs = tf.nn.log_softmax(tf.cast(logits[0], tf.float32))
-    gained = tf.gather(log_probs, target, batch_dims=2)
-    return tf.where(tf.equal(target, 0), 0.0, gained)
+        logits = averaged(outputs, model.averaging)
+    # As a search does it, so that the two agree.
+    rows = tf.reshape(logits, [-1, logits.shape[-1]])
+    normalizer, wrong = finite_normalizer(rows)
+    normalizer = tf.where(wrong, tf.constant(np.nan, tf.float64), normalizer)
+    gained = tf.cast(tf.gather(logits, target, batch_dims=2), tf.float64)
+    gained -= tf.reshape(normalizer, tf.shape(target))
+    return tf.where(tf.equal(target, 0), tf.zeros_like(gained), gained)
 
 
 def _compiled(model: Seq2Seq | Ensemble, free_running: bool) -> Any:
