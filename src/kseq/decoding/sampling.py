@@ -10,6 +10,9 @@ from kseq.checks import INT32_MAX, check_integer, check_number
 from kseq.decoding.search import Problem, Search
 from kseq.decoding.walk import walk
 
+# Probabilities summed in float32 reach a `top_p` only up to this.
+_ROUNDING = 1e-6
+
 
 @keras.saving.register_keras_serializable(package="kseq")
 class Sampling(Search):
@@ -126,7 +129,8 @@ class Sampling(Search):
             probs = tf.nn.softmax(behind / temperature)
             if self.top_p is not None:
                 before = tf.cumsum(probs, axis=1, exclusive=True)
-                probs = tf.where(before < self.top_p, probs, 0.0)
+                limit = tf.where(self.top_p < 1.0, self.top_p - _ROUNDING, 1.0)
+                probs = tf.where((before > limit) & (before > 0), 0.0, probs)
             reached = tf.cumsum(probs, axis=1)
             passed = (reached <= drawn * reached[:, -1:]) & (probs > 0)
             index = tf.reduce_sum(tf.cast(passed, tf.int32), axis=1)
