@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kseq import Translator
+from kseq.data import recordio_answers, recordio_request
 from kseq.data.formats.recordio import read_records, record_bytes
 from kseq.decoding import BeamSearch
 from kseq.serving.app import BodyLimits, build_app
@@ -87,6 +88,19 @@ def test_json_lines_have_a_line_for_each(
     assert found == [{"target": text} for text in expected]
     # The last line may do without its end.
     assert post(client, body[:-1], JSON_LINES).content == response.content
+
+
+def test_a_client_sends_and_receives_recordio_as_texts(
+    client: TestClient, translator: Translator
+) -> None:
+    texts = ["abc", "", "zg"]
+    response = post(client, recordio_request(texts, LETTERS), RECORDIO)
+    expected = translator.translate(texts, BEAM)
+    assert recordio_answers(response.content, SOUNDS) == expected
+    with pytest.raises(ValueError, match=r"the answer, record 0 .*no feature 'target'"):
+        recordio_answers(recordio_request(["a"], LETTERS), SOUNDS)
+    with pytest.raises(TypeError, match="`source_vocab`"):
+        recordio_request(["a"], "abc")  # type: ignore[arg-type]
 
 
 def test_recordio_has_ids_on_both_sides(

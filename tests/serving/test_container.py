@@ -1,6 +1,7 @@
 """SageMaker's container contract: a job and an endpoint, as processes, below a root."""
 
 import csv
+import importlib.util
 import io
 import json
 import os
@@ -21,6 +22,7 @@ from kseq.cli.main import main
 from kseq.data import Vocabulary, write_recordio
 from kseq.data.formats.recordio import read_records, record_bytes
 from kseq.decoding import BeamSearch
+from kseq.serving.hyperparameters import read_hyperparameters
 from kseq.serving.messages import JSON, JSON_LINES, RECORDIO
 
 from .test_server import Server
@@ -86,6 +88,9 @@ def test_a_job_leaves_a_model_metrics_and_no_failure(trained: tuple[Path, str]) 
     root, out = trained
     model = {path.name for path in (root / "model").iterdir()}
     assert {"model.keras", "config.json", "serving.json"} <= model
+    for name in ("vocab.src.json", "vocab.trg.json"):
+        given = root / "input/data/vocab" / name
+        assert (root / "model" / name).read_bytes() == given.read_bytes()
     assert not any(path.suffix in (".pkl", ".pickle") for path in root.rglob("*"))
     assert not (root / "output/failure").exists()
     rows = list(
@@ -100,8 +105,41 @@ def test_a_job_leaves_a_model_metrics_and_no_failure(trained: tuple[Path, str]) 
     assert len(re.findall(r"^train:perplexity=", out, re.MULTILINE)) == 3
 
 
+@pytest.fixture(scope="module")
+def cloud() -> Any:
+    """The example whose boto3 calls no test can make."""
+    path = Path(__file__).parents[2] / "examples/sagemaker/cloud.py"
+    spec = importlib.util.spec_from_file_location("cloud", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_job_of_the_example_is_one_that_the_container_runs(
+    cloud: Any, trained: tuple[Path, str]
+) -> None:
+    root, out = trained
+    settings = json.loads(
+        Path(cloud.__file__).with_name("hyperparameters.json").read_text()
+    )
+    job = cloud.training_job("name", "image", "role", "bucket", settings)
+    assert job["HyperParameters"] == settings
+    assert read_hyperparameters(job["HyperParameters"]).model["encoder_units"] == 512
+    channels = [channel["ChannelName"] for channel in job["InputDataConfig"]]
+    assert channels == ["train", "validation", "vocab"]
+    assert set(channels) == {path.name for path in (root / "input/data").iterdir()}
+    for file, channel in cloud.CHANNELS.items():
+        assert (root / "input/data" / channel / file).is_file()
+    algorithm = job["AlgorithmSpecification"]
+    assert algorithm["TrainingInputMode"] == "File"
+    for metric in algorithm["MetricDefinitions"]:
+        assert len(re.findall(metric["Regex"], out)) == 3
+
+
 def test_an_endpoint_answers_in_the_three_formats(
-    trained: tuple[Path, str], tmp_path: Path
+    trained: tuple[Path, str], tmp_path: Path, cloud: Any
 ) -> None:
     root, _ = trained
     # As SageMaker hands it on: an archive of what is in the folder.
@@ -123,6 +161,12 @@ def test_an_endpoint_answers_in_the_three_formats(
             matrix = predictions[0]["matrix"]
             assert len(matrix) == len(expected[0].split())
             assert all(len(row) == len(texts[0].split()) for row in matrix)
+            sent = cloud.request(texts[:1], attention=True)
+            found = server.post(sent["Body"].encode(), sent["ContentType"])
+            (prediction,) = json.loads(found)["predictions"]
+            assert prediction == predictions[0]
+            cloud.draw(texts[0], prediction, tmp_path / "attention.png")
+            assert (tmp_path / "attention.png").stat().st_size > 1000
             lines = b"".join(json.dumps({"source": t}).encode() + b"\n" for t in texts)
             found = server.post(lines, JSON_LINES)
             assert [json.loads(x)["target"] for x in found.splitlines()] == expected

@@ -20,7 +20,14 @@ from kseq.data.corpora import (
     read_parallel,
     read_table,
 )
-from kseq.data.formats import read_ctf, read_recordio, write_ctf, write_recordio
+from kseq.data.formats import (
+    read_ctf,
+    read_recordio,
+    recordio_answers,
+    recordio_request,
+    write_ctf,
+    write_recordio,
+)
 from kseq.data.pairs import Examples, from_pairs
 from kseq.data.shards import ShardedExamples, write_shards
 from kseq.data.streams import BatchStream, validation_dataset
@@ -66,6 +73,8 @@ __all__ = [
     "read_parallel",
     "read_recordio",
     "read_table",
+    "recordio_answers",
+    "recordio_request",
     "validation_dataset",
     "write_ctf",
     "write_recordio",

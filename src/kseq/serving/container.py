@@ -33,6 +33,8 @@ ROOT = "/opt/ml"
 _SHOWN = 1024
 _SERVING = "serving.json"
 _ARCHIVE = "model.tar.gz"
+# SageMaker's names, in the channel vocab and in the model artifacts.
+_VOCABS = "vocab.src.json", "vocab.trg.json"
 
 
 def run_training(root: str | os.PathLike[str] = ROOT) -> None:
@@ -113,9 +115,9 @@ def _train(root: pathlib.Path) -> None:
             )
     except RunInterruptedError as error:
         print(error, flush=True)
-        _leave_model(root, ModelFolder(run), job)
+        _leave_model(root, ModelFolder(run), job, channels["vocab"])
         return
-    _leave_model(root, ModelFolder(run), job)
+    _leave_model(root, ModelFolder(run), job, channels["vocab"])
     with whole_file(root / "output" / "data" / "metrics.csv") as temporary:
         result.metrics.to_csv(temporary, index=False)
 
@@ -124,10 +126,7 @@ def _read(
     channels: Mapping[str, Sequence[pathlib.Path]], limits: Mapping[str, int]
 ) -> tuple[Examples, tuple[list[str], list[str]]]:
     """Reads the channels: what to train on, and texts to validate on."""
-    vocabs = [
-        Vocabulary.load(_only(channels["vocab"], f"vocab.{side}.json"))
-        for side in ("src", "trg")
-    ]
+    vocabs = [Vocabulary.load(_only(channels["vocab"], name)) for name in _VOCABS]
     corpora = {
         part: _corpus(channels[part], vocabs) for part in ("train", "validation")
     }
@@ -160,7 +159,9 @@ def _tell(job: Job) -> Callable[[Mapping[str, Any]], None]:
     return tell
 
 
-def _leave_model(root: pathlib.Path, run: ModelFolder, job: Job) -> None:
+def _leave_model(
+    root: pathlib.Path, run: ModelFolder, job: Job, vocabs: Sequence[pathlib.Path]
+) -> None:
     """Puts the best model so far, and what it takes to serve it, in its place."""
     if not run.model.exists():
         log.info("there is no checkpoint yet, so there is no model")
@@ -170,7 +171,8 @@ def _leave_model(root: pathlib.Path, run: ModelFolder, job: Job) -> None:
     # The folder itself may be a mounted one, which nothing can take the place of.
     with tempfile.TemporaryDirectory() as work:
         Translator.load(run.path).save(pathlib.Path(work) / "model")
-        for path in sorted((pathlib.Path(work) / "model").iterdir()):
+        files = sorted((pathlib.Path(work) / "model").iterdir())
+        for path in [*files, *(_only(vocabs, name) for name in _VOCABS)]:
             with whole_file(folder / path.name) as temporary:
                 shutil.copyfile(path, temporary)
     with whole_file(folder / _SERVING) as temporary:

@@ -1,6 +1,18 @@
 """Formats of other systems, read and written."""
 
 from kseq.data.formats.ctf import read_ctf, write_ctf
-from kseq.data.formats.recordio import read_recordio, write_recordio
+from kseq.data.formats.recordio import (
+    read_recordio,
+    recordio_answers,
+    recordio_request,
+    write_recordio,
+)
 
-__all__ = ["read_ctf", "read_recordio", "write_ctf", "write_recordio"]
+__all__ = [
+    "read_ctf",
+    "read_recordio",
+    "recordio_answers",
+    "recordio_request",
+    "write_ctf",
+    "write_recordio",
+]

@@ -10,6 +10,7 @@ beside it, which `Vocabulary.load` reads.
 from __future__ import annotations
 
 import functools
+import io
 import itertools
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -137,6 +138,60 @@ def write_recordio(
                     file.write(record_bytes({"source": source, "target": target}))
                     written += 1
     return written
+
+
+def recordio_request(texts: Sequence[str], source_vocab: Vocabulary) -> bytes:
+    """Returns the body of a request to an endpoint, in RecordIO-protobuf.
+
+    Args:
+        texts: Sequence of str, the sources.
+        source_vocab: `Vocabulary` of the sources; what it does not have becomes
+            `<unk>`.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+
+    Example:
+        >>> from kseq.data import Vocabulary, recordio_request
+        >>> len(recordio_request(["a b", "b"], Vocabulary(["a", "b"]))) % 4
+        0
+    """
+    check_vocabulary("source_vocab", source_vocab)
+    rows = _encoded(source_vocab, list(texts))
+    return b"".join(record_bytes({"source": row}) for row in rows)
+
+
+def recordio_answers(body: bytes, target_vocab: Vocabulary) -> list[str]:
+    """Returns the texts of an endpoint's answer in RecordIO-protobuf.
+
+    Args:
+        body: Body of the answer.
+        target_vocab: `Vocabulary` of the targets.
+
+    Returns:
+        List of str, a text for each source of the request.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if the body is not as described, or has ids that the vocabulary does
+            not have.
+
+    Example:
+        >>> from kseq.data import Vocabulary, recordio_answers
+        >>> from kseq.data.formats.recordio import record_bytes
+        >>> vocab = Vocabulary(["a", "b"])
+        >>> recordio_answers(record_bytes({"target": [5, 4]}), vocab)
+        ['b a']
+    """
+    check_vocabulary("target_vocab", target_vocab)
+    texts = []
+    for where, features in read_records(io.BytesIO(body), "the answer"):
+        if "target" not in features:
+            raise ValueError(f"{where}: it has no feature 'target'.")
+        check_ids(features["target"], target_vocab, where)
+        names = target_vocab.names(features["target"])
+        texts.append(target_vocab.tokenizer.join(names))
+    return texts
 
 
 def read_records(
