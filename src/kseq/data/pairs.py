@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from kseq.checks import check_boolean, check_integer, check_texts
 from kseq.data import tokenizers
+from kseq.data.arrays import Side, Symbol, Symbols
 from kseq.data.batching import Batch, batch_of, pairs_dataset, row_lengths
 from kseq.data.tokenizers import Identifier, Tokenizer, UntrainedTokenizer
 from kseq.data.vocabulary import END, PAD, START, Ids, Vocabulary, check_vocabulary
@@ -68,6 +69,81 @@ class Examples:
             )
         self.source_vocab = source_vocab
         self.target_vocab = target_vocab
+
+    @classmethod
+    def from_arrays(
+        cls,
+        source: npt.ArrayLike,
+        target: npt.ArrayLike,
+        symbols: Symbols | None = None,
+        *,
+        source_symbols: Symbols | None = None,
+        target_symbols: Symbols | None = None,
+        start: Symbol | None = None,
+        end: Symbol | None = None,
+        padding: Symbol | None = None,
+    ) -> Examples:
+        """Converts arrays of another numbering, such as those of Keras's examples.
+
+        In such arrays number 0 is a symbol like any other; here it is padding. The
+        symbols keep their order: the first becomes token 4, after the four special
+        tokens. `start` and `end` become `<s>` and `</s>`, and a symbol named like a
+        special token becomes that token. Each row is then ended by `</s>`.
+
+        Args:
+            source: one-hot vectors of shape `(samples, time, symbols)` and of any
+                dtype, where a step of zeros is padding; or integer ids of shape
+                `(samples, time)`.
+            target: likewise, the whole targets: the decoder's inputs and outputs are
+                made from them.
+            symbols: list of str, the symbol of each number; a str, a character for
+                each; or a dict from symbol to number. Of both sides. Defaults to None:
+                the numbers themselves, `"0"`, `"1"`, ...
+            source_symbols: likewise, of the sources alone. Defaults to None: `symbols`.
+            target_symbols: likewise, of the targets alone. Defaults to None: `symbols`.
+            start: str or int, the symbol, or its number, that begins each target; it
+                is dropped. Defaults to None: targets begin with their first symbol.
+            end: str or int, the symbol that ends rows. Rows without it end with their
+                last symbol. Defaults to None: none.
+            padding: str or int, the symbol that fills rows up at their end; elsewhere
+                in a row it stays a symbol. Defaults to None: all symbols count.
+
+        Returns:
+            `Examples`, with vocabularies that cut texts into characters where each
+            symbol is one. `target_vocab.decode` turns the tokens of `model.generate`
+            into text.
+
+        Raises:
+            TypeError: if a symbol is not a string.
+            ValueError: if an array has another shape or dtype, is empty, holds a
+                vector that is not one-hot or a number without a symbol; if a row goes
+                on after its end; or if `start`, `end` or `padding` is no symbol.
+
+        Example:
+            >>> import numpy as np
+            >>> from kseq.data import Examples
+            >>> symbols = ["0", "1", "+", " ", "<end>"]
+            >>> eye = np.eye(5)
+            >>> source = eye[[[1, 2, 0, 4], [0, 2, 0, 4]]]  # (samples, time, symbols)
+            >>> target = eye[[[3, 1, 4], [3, 0, 4]]]
+            >>> examples = Examples.from_arrays(source, target, symbols, end="<end>")
+            >>> examples.source
+            array([[5, 6, 4, 3],
+                   [4, 6, 4, 3]], dtype=int32)
+            >>> examples.target_texts()
+            [' 1', ' 0']
+        """
+        sides = [
+            Side(name, array, symbols if own is None else own, start, end, padding)
+            for name, array, own in (
+                ("source", source, source_symbols),
+                ("target", target, target_symbols),
+            )
+        ]
+        vocabs = [Vocabulary(side.tokens, side.tokenizer) for side in sides]
+        if vocabs[0] == vocabs[1]:
+            vocabs[1] = vocabs[0]
+        return cls(sides[0].ids, sides[1].ids, vocabs[0], vocabs[1])
 
     def __len__(self) -> int:
         """Returns the number of pairs."""
@@ -358,7 +434,8 @@ def _check_rows(name: str, ids: npt.ArrayLike, vocab_size: int) -> Ids:
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(
             f"`{name}` must be integers of shape (size, time). Received: shape "
-            f"{array.shape}, dtype {array.dtype}."
+            f"{array.shape}, dtype {array.dtype}; Examples.from_arrays converts "
+            "one-hot vectors."
         )
     if not len(array):
         raise ValueError(f"`{name}` must have at least one row. Received: none.")
@@ -379,6 +456,7 @@ def _check_rows(name: str, ids: npt.ArrayLike, vocab_size: int) -> Ids:
         row = int(np.argmin(good))
         raise ValueError(
             f"`{name}` must hold rows of tokens, one </s> ({END}), then padding "
-            f"({PAD}). Received: row {row}, {array[row].tolist()}."
+            f"({PAD}). Received: row {row}, {array[row].tolist()}; "
+            "Examples.from_arrays converts arrays of another numbering."
         )
     return array
