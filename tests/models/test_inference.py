@@ -7,7 +7,15 @@ import keras
 import numpy as np
 import pytest
 
-from kseq import Seq2Seq, build_inference_models, build_seq2seq, load_model
+from kseq import (
+    Seq2Seq,
+    build_decoder,
+    build_encoder,
+    build_inference_models,
+    build_seq2seq,
+    load_model,
+)
+from kseq.losses import MaskedCrossentropy
 
 SIZES: dict[str, Any] = {
     "source_vocab_size": 11,
@@ -101,14 +109,105 @@ def test_they_can_be_saved_by_themselves(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["functional", "clone", "nothing"])
+@pytest.mark.parametrize("kind", ["functional", "clone"])
 def test_a_model_built_by_hand_is_refused(kind: str) -> None:
     inputs = keras.Input((3,))
     given: Any = {
         "functional": keras.Model(inputs, keras.layers.Dense(2)(inputs)),
         "clone": keras.models.clone_model(make()),
-        "nothing": None,
     }[kind]
     name = type(given).__name__
     with pytest.raises(TypeError, match=rf"kseq\.Seq2Seq.*build_seq2seq.*{name}"):
         build_inference_models(given)
+
+
+# Encoder and decoder composed by hand.
+
+
+def composed(**settings: Any) -> tuple[keras.Model, keras.Model, Any]:
+    encoder = build_encoder(**{**SIZES, **settings})
+    decoder = build_decoder(**{**SIZES, **settings}, encoder=encoder)
+    source = keras.Input((None,), dtype="int32")
+    tokens = keras.Input((None,), dtype="int32")
+    encoded = encoder(source)
+    memory, mask = encoded["memory"], encoded["memory_mask"]
+    states = decoder.initial_states(memory, mask, encoded["states"])
+    keys = decoder.attention_keys(memory)
+    logits = decoder(tokens, states, memory, mask, keys)["logits"]
+    inputs = {"encoder_inputs": source, "decoder_inputs": tokens}
+    return keras.Model(inputs, logits), encoder, decoder
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"decoder_units": 6, "attention": "additive"},
+        {"attention": "coverage", "input_feeding": True, "layers": 2},
+        {
+            "decoder_init": "mean",
+            "decoder_init_projection": "dense",
+            "cell": "gru",
+            "weight_tying": "all",
+            "embedding_dim": 8,
+            "target_vocab_size": 11,
+        },
+    ],
+)
+def test_a_model_composed_by_hand_has_them_too(settings: dict[str, Any]) -> None:
+    model, encoder, decoder = composed(**settings)
+    model.compile(keras.optimizers.Adam(0.1), MaskedCrossentropy(), jit_compile=False)
+    model.fit(FEED, TARGETS, verbose=0)
+    inference = build_inference_models(encoder=encoder, decoder=decoder)
+    own = {id(variable) for variable in model.variables}
+    parts = [*inference.encoder.variables, *inference.decoder_step.variables]
+    assert {id(variable) for variable in parts} == own
+    state = inference.encoder(keras.ops.array(IDS))
+    logits = []
+    for token in TOKENS.T:
+        step = inference.decoder_step({**state, "token": keras.ops.array(token)})
+        logits.append(step["logits"])
+        state["states"] = step["states"]
+    expected = np.array(model(FEED))
+    found = np.stack(logits, axis=1)
+    np.testing.assert_allclose(found[TOKENS != 0], expected[TOKENS != 0], atol=1e-5)
+    assert inference.generate(IDS, max_length=3).tokens.shape[:2] == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"units": 6}, r"memory of 8 units.*\[8, 8\].*memory of 6.*\[6, 6\]"),
+        ({"cell": "gru"}, r"states of \[8, 8\].*states of \[8\]"),
+        ({"source_vocab_size": 10}, "`encoder` must read.*11.*10"),
+    ],
+)
+def test_an_encoder_that_does_not_fit_is_refused(
+    settings: dict[str, Any], message: str
+) -> None:
+    encoder = build_encoder(**{**SIZES, **settings})
+    with pytest.raises(ValueError, match=message):
+        build_inference_models(encoder=encoder, decoder=build_decoder(**SIZES))
+
+
+def test_parts_that_are_none_are_refused() -> None:
+    encoder, decoder = build_encoder(**SIZES), build_decoder(**SIZES)
+    with pytest.raises(TypeError, match=r"`decoder` must be.*Functional"):
+        build_inference_models(encoder=encoder, decoder=encoder)
+    with pytest.raises(TypeError, match=r"`encoder` must be.*Decoder"):
+        build_inference_models(encoder=decoder, decoder=decoder)
+    with pytest.raises(TypeError, match="Received: neither"):
+        build_inference_models()
+    with pytest.raises(TypeError, match="Received: both"):
+        build_inference_models(make(), encoder=encoder, decoder=decoder)
+
+
+def test_a_decoder_that_shares_layers_needs_the_encoder() -> None:
+    settings = {**SIZES, "target_vocab_size": 11, "weight_tying": "source_target"}
+    with pytest.raises(ValueError, match=r"`encoder` must be.*weight_tying.*None"):
+        build_decoder(**settings)
+
+
+def test_a_decoder_refuses_states_of_another_width() -> None:
+    tokens = keras.Input((), dtype="int32")
+    with pytest.raises(ValueError, match=r"`states` .*\[8, 8\].*\[8\]"):
+        build_decoder(**SIZES)(tokens, [keras.Input((8,))])

@@ -1,6 +1,6 @@
 """The decoder: one definition, for whole sequences and for one step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -74,6 +74,8 @@ class Decoder:
             if config.input_feeding
             else None
         )
+        # Layers between encoder and decoder, made when a memory is known.
+        self._between: dict[str, keras.layers.Layer] = {}
         self._before_output = stabilizers(config, "output", dtype, shared)
         self._tied = None
         if config.weight_tying in ("target_softmax", "all"):
@@ -120,10 +122,21 @@ class Decoder:
         """
         if self.core.attention is None:
             return None
-        layer = self.core.attention.keys_layer(
-            memory.shape[-1], name="decoder_attention_keys"
-        )
-        return None if layer is None else layer(memory)
+        name, attention = "decoder_attention_keys", self.core.attention
+        if name not in self._between:
+            layer = attention.keys_layer(memory.shape[-1], name=name)
+            if layer is None:
+                return None
+            self._between[name] = layer
+        return self._between[name](memory)
+
+    def _once(
+        self, name: str, make: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Returns the layer with a name, the same in each graph."""
+        if name not in self._between:
+            self._between[name] = make(*args, name=name, **kwargs)
+        return self._between[name]
 
     def initial_states(
         self, memory: Any, memory_mask: Any, encoder_states: Sequence[Any]
@@ -140,9 +153,10 @@ class Decoder:
             List of floats (batch, width), in the order of `state_names`.
         """
         config = self.config
+        self._check_encoded(memory, encoder_states)
         mean = None
         if config.decoder_init == "mean":
-            mean = MaskedMean(name="decoder_init_mean")(memory, mask=memory_mask)
+            mean = self._once("decoder_init_mean", MaskedMean)(memory, mask=memory_mask)
         per_layer = len(encoder_states) // config.encoder.layers
         top = encoder_states[-per_layer:]
         aligned = config.encoder.layers == config.decoder.layers
@@ -155,7 +169,7 @@ class Decoder:
                 name = f"decoder_init_{index + 1}_{name}"
                 only_first = config.decoder_init_layers == "first"
                 if config.decoder_init == "zeros" or (only_first and index > 0):
-                    zeros = ZeroState(size, name=name, dtype=self._dtype)
+                    zeros = self._once(name, ZeroState, size, dtype=self._dtype)
                     states.append(zeros(memory))  # (batch, decoder_units)
                     continue
                 if mean is not None:
@@ -165,15 +179,29 @@ class Decoder:
                 else:
                     state = top[kind]
                 if config.decoder_init_projection == "dense" or state.shape[-1] != size:
-                    state = keras.layers.Dense(
+                    state = self._once(
+                        name,
+                        keras.layers.Dense,
                         size,
                         activation="tanh",
                         kernel_initializer=initializer(config, "kernel_initializer"),
-                        name=name,
                         dtype=self._dtype,
                     )(state)
                 states.append(state)  # (batch, decoder_units)
         return states + self.core.further_states(memory)
+
+    def _check_encoded(self, memory: Any, encoder_states: Sequence[Any]) -> None:
+        """Raises unless an encoder fits to the configuration."""
+        side = self.config.encoder
+        kinds = len(state_names(self.core.recurrent[0]))
+        expected = [side.units] * (kinds * side.layers)
+        found = [state.shape[-1] for state in encoder_states]
+        if memory.shape[-1] != side.units or found != expected:
+            raise ValueError(
+                "The encoder must fit to the decoder's configuration: a memory of "
+                f"{side.units} units and states of {expected}. Received: a memory of "
+                f"{memory.shape[-1]} units and states of {found}."
+            )
 
     def __call__(
         self,
@@ -198,6 +226,21 @@ class Decoder:
             `states`, the states after the last token; and where there is attention
             `attention`, its weights (batch, [time,] source_length).
         """
+        widths = [state.shape[-1] for state in states]
+        expected = self.state_sizes
+        fits = len(widths) == len(expected) and all(
+            want in (None, width) for width, want in zip(widths, expected, strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                f"`states` must have the widths {expected}, as `initial_states` "
+                f"returns them. Received: {widths}."
+            )
+        if self.core.attention is not None and memory is None:
+            raise ValueError(
+                "`memory` and `memory_mask` of the encoder must be given to a decoder "
+                "with attention. Received: None."
+            )
         x = self.embed(self.ids(tokens))
         run = self.core
         if self._loop is not None and len(x.shape) == 3:
@@ -244,12 +287,19 @@ class Decoder:
 
 
 def build_decoder(
-    config: Seq2SeqConfig | None = None, *, dtype: Any = None, **settings: Any
+    config: Seq2SeqConfig | None = None,
+    *,
+    encoder: keras.Model | None = None,
+    dtype: Any = None,
+    **settings: Any,
 ) -> Decoder:
     """Builds the decoder: its layers, ready to be called on Keras tensors.
 
     Args:
         config: A `Seq2SeqConfig`. Or give its fields as keyword arguments.
+        encoder: The encoder of `build_encoder`, needed where the config has both sides
+            share a layer: a `weight_tying` of `"source_target"` or `"all"`, a
+            `"shared"` stabilizer. Default None.
         dtype: Dtype or dtype policy of the layers. Default: Keras's global policy.
         **settings: Fields of `Seq2SeqConfig`.
 
@@ -257,7 +307,7 @@ def build_decoder(
         A `Decoder`. Called on tokens and states it gives logits and states.
 
     Raises:
-        ValueError: If a setting is invalid.
+        ValueError: If a setting is invalid, or the encoder is needed and not given.
 
     Example:
         >>> from kseq import build_decoder
@@ -265,4 +315,16 @@ def build_decoder(
         >>> decoder.state_names, decoder.state_sizes
         (['state_1_h', 'state_1_c'], [8, 8])
     """
-    return Decoder(as_config(config, settings), dtype)
+    config = as_config(config, settings)
+    names = set() if encoder is None else {layer.name for layer in encoder.layers}
+    for name, value, layer in (
+        ("weight_tying", config.weight_tying, "shared_embedding"),
+        ("stabilizer", config.stabilizer, "shared_stabilizer"),
+    ):
+        if value in ("source_target", "all", "shared") and layer not in names:
+            raise ValueError(
+                f"`encoder` must be an encoder built with {name}={value!r}, whose "
+                "layer the decoder shares: build_decoder(config, encoder=encoder). "
+                f"Received: {'None' if encoder is None else repr(encoder.name)}."
+            )
+    return Decoder(config, dtype, encoder)

@@ -95,20 +95,30 @@ class InferenceModels:
         )
 
 
-def build_inference_models(model: keras.Model) -> InferenceModels:
+def build_inference_models(
+    model: keras.Model | None = None,
+    *,
+    encoder: keras.Model | None = None,
+    decoder: Decoder | None = None,
+) -> InferenceModels:
     """Builds the encoder and the one-step decoder of a trained model.
 
     They are plain Keras models over the very layers of `model`: nothing is copied, and
     what training changes later shows in them.
 
     Args:
-        model: A `kseq.Seq2Seq`, built by `build_seq2seq` or loaded from a file.
+        model: A model of `build_seq2seq`, or one that was saved and loaded.
+        encoder: Instead of `model`, the model of `build_encoder` from which the model
+            was composed by hand; or one of your own with the same outputs.
+        decoder: With `encoder`, the decoder of `build_decoder` that reads it.
 
     Returns:
-        An `InferenceModels` with `.encoder` and `.decoder_step`.
+        `InferenceModels` with `.encoder` and `.decoder_step`.
 
     Raises:
-        TypeError: If `model` is not a `kseq.Seq2Seq`.
+        TypeError: If `model` is not a `kseq.Seq2Seq`, `encoder` not an encoder or
+            `decoder` not a decoder.
+        ValueError: If encoder and decoder do not fit together.
 
     Example:
         >>> from keras import ops
@@ -120,15 +130,23 @@ def build_inference_models(model: keras.Model) -> InferenceModels:
         >>> step["logits"].shape, len(step["states"])
         (TensorShape([1, 11]), 2)
     """
-    graph = getattr(model, "graph", None)
+    if (model is None) == (encoder is None and decoder is None):
+        raise TypeError(
+            "`build_inference_models` needs a kseq.Seq2Seq, or `encoder` and `decoder` "
+            "of one composed by hand. Received: "
+            f"{'neither' if model is None else 'both'}."
+        )
+    graph: Any = getattr(model, "graph", None)
+    if model is None:
+        graph = _composed(encoder, decoder)
     if not isinstance(graph, Graph):
         raise TypeError(
             "`build_inference_models` needs a kseq.Seq2Seq, as `build_seq2seq` or "
-            "`kseq.load_model` return it, to know its encoder from its decoder. "
-            f"Received: {type(model).__name__}."
+            "`kseq.load_model` return it, or `encoder=` and `decoder=`, to know its "
+            f"encoder from its decoder. Received: {type(model).__name__}."
         )
     keys = graph.attention_keys
-    encoder = keras.Model(
+    encoder_model = keras.Model(
         graph.encoder_inputs,
         {
             "memory": graph.memory,
@@ -164,4 +182,43 @@ def build_inference_models(model: keras.Model) -> InferenceModels:
         inputs.get("attention_keys"),
     )
     decoder_step = keras.Model(inputs, outputs, name="decoder_step")
-    return InferenceModels(encoder, decoder_step, decoder.config)
+    for each in (encoder_model, decoder_step):
+        each.jit_compile = False  # or `predict` on a GPU would leave out checks of ids
+    return InferenceModels(encoder_model, decoder_step, decoder.config)
+
+
+def _composed(encoder: Any, decoder: Any) -> Graph:
+    """Returns the graph of an encoder and a decoder that were built by themselves."""
+    if not isinstance(decoder, Decoder):
+        raise TypeError(
+            "`decoder` must be a decoder of `build_decoder`. Received: "
+            f"{type(decoder).__name__}."
+        )
+    keys = {"memory", "memory_mask", "states"}
+    outputs = getattr(encoder, "output", None)
+    if not isinstance(outputs, dict) or set(outputs) != keys:
+        raise TypeError(
+            "`encoder` must be a model of `build_encoder`, or one with the outputs "
+            f"{sorted(keys)}. Received: {type(encoder).__name__}."
+        )
+    side = decoder.config.encoder
+    sizes = [
+        layer.vocab_size for layer in encoder.layers if layer.name == "encoder_ids"
+    ]
+    if side.representation == "features":
+        sizes = [encoder.input.shape[-1]]
+    expected = side.vocab_size or side.input_dim
+    if sizes and sizes != [expected]:
+        raise ValueError(
+            "`encoder` must read the sources that the decoder's configuration has, "
+            f"with a size of {expected}. Received: one of {sizes[0]}."
+        )
+    memory, mask = outputs["memory"], outputs["memory_mask"]
+    return Graph(
+        encoder.input,
+        memory,
+        mask,
+        decoder.initial_states(memory, mask, outputs["states"]),
+        decoder.attention_keys(memory),
+        decoder,
+    )
