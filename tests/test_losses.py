@@ -1,5 +1,6 @@
 """The loss, against plain numpy and against Keras."""
 
+import functools
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kseq import losses
 from kseq.distribution import global_sum
 from kseq.losses import MaskedCrossentropy, token_losses, token_weights
 
@@ -110,7 +112,7 @@ def test_weights_are_of_rows_or_of_tokens(shape: tuple[int, ...]) -> None:
     assert actual.numpy().tolist() == [[0.5, 0.5, 0], [0.5, 0, 0]]
 
 
-@pytest.mark.parametrize("shape", [(), (2, 3, 1)])
+@pytest.mark.parametrize("shape", [(), (2, 3, 1), (3,), (1, 3), (2, 2)])
 def test_weights_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"`sample_weight`.*\(batch, time\).*shape=\("):
         token_weights(np.ones((2, 3)), np.ones(shape))
@@ -238,3 +240,70 @@ def test_nan_at_padding_does_not_reach_the_loss() -> None:
     expected = float(MaskedCrossentropy()(targets, logits))
     logits[0, 2] = np.nan
     assert float(MaskedCrossentropy()(targets, logits)) == expected
+
+
+KERAS = keras.losses
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        None,
+        "masked_crossentropy",
+        "categorical_crossentropy",
+        "SparseCategoricalCrossentropy",
+        "ce",
+        KERAS.sparse_categorical_crossentropy,
+        functools.partial(KERAS.categorical_crossentropy, from_logits=True),
+        KERAS.SparseCategoricalCrossentropy(from_logits=True),
+        KERAS.serialize(KERAS.SparseCategoricalCrossentropy(from_logits=True)),
+        ["categorical_crossentropy"],
+        {"decoder_output": "crossentropy"},
+        MaskedCrossentropy,
+    ],
+    ids=str,
+)
+def test_a_crossentropy_of_keras_reads_logits_and_leaves_padding_out(
+    identifier: Any,
+) -> None:
+    targets = np.array([[5, 3, 0], [3, 0, 0]])
+    logits = np.random.default_rng(0).normal(size=(2, 3, VOCAB)).astype("float32")
+    found = losses.get(identifier)(targets, logits)
+    np.testing.assert_allclose(found, MaskedCrossentropy()(targets, logits))
+
+
+def test_the_settings_of_a_crossentropy_of_keras_are_kept() -> None:
+    found = losses.get(
+        KERAS.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=0.1, reduction="sum"
+        )
+    )
+    assert (found.label_smoothing, found.reduction) == (0.1, "sum")
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        KERAS.SparseCategoricalCrossentropy(),
+        KERAS.CategoricalCrossentropy,
+        functools.partial(KERAS.sparse_categorical_crossentropy),
+    ],
+)
+def test_a_loss_of_probabilities_is_refused(identifier: Any) -> None:
+    with pytest.raises(ValueError, match=r"must read logits.*MaskedCrossentropy"):
+        losses.get(identifier)
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        "mse",
+        "no_such_loss",
+        KERAS.MeanSquaredError(),
+        functools.partial(KERAS.mean_squared_error),
+        ["ce", "ce"],
+    ],
+)
+def test_a_loss_that_is_not_of_ids_and_logits_is_refused(identifier: Any) -> None:
+    with pytest.raises(ValueError, match=r"`loss` must be kseq.losses.Masked.*Rec"):
+        losses.get(identifier)

@@ -158,8 +158,63 @@ def test_counts_stay_exact_beyond_what_float32_can_count() -> None:
     assert float(metric.weight.numpy() - metric.total.numpy()) == 3.0
 
 
-def test_what_is_no_kseq_metric_is_left_to_keras() -> None:
-    metric = keras.metrics.Mean()
-    assert metrics.get(metric) is metric
-    assert metrics.get("accuracy") == "accuracy"
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        "accuracy",
+        "acc",
+        "sparse_categorical_accuracy",
+        keras.metrics.SparseCategoricalAccuracy(),
+        keras.metrics.CategoricalAccuracy(name="mine"),
+        keras.metrics.categorical_accuracy,
+    ],
+)
+def test_an_accuracy_of_keras_is_that_of_the_real_tokens(identifier: Any) -> None:
+    name = getattr(identifier, "name", getattr(identifier, "__name__", identifier))
+    metric = metrics.get(identifier)
+    assert (type(metric), metric.name) == (metrics.TokenAccuracy, name)
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        "crossentropy",
+        "sparse_categorical_crossentropy",
+        keras.metrics.CategoricalCrossentropy(from_logits=True),
+        keras.metrics.sparse_categorical_crossentropy,
+    ],
+)
+def test_a_crossentropy_of_keras_is_that_of_the_real_tokens(identifier: Any) -> None:
+    metric = metrics.get(identifier)
+    metric.update_state([[5, 3, 0]], np.zeros((1, 3, VOCAB)))
+    assert float(metric.result()) == pytest.approx(np.log(VOCAB))
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        "mse",
+        "no_such_metric",
+        3,
+        keras.metrics.Mean(),
+        keras.metrics.mean_squared_error,
+        keras.metrics.SparseTopKCategoricalAccuracy(),
+        keras.metrics.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
+    ],
+)
+def test_other_metrics_of_keras_are_refused(identifier: Any) -> None:
+    with pytest.raises(ValueError, match=r"must be one of 'token_accuracy'.*Received"):
+        metrics.get(identifier)
+
+
+def test_a_metric_of_probabilities_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"must read logits.*from_logits=False"):
+        metrics.get(keras.metrics.SparseCategoricalCrossentropy())
+
+
+def test_a_metric_of_ones_own_is_taken_as_it_is() -> None:
+    def mine(y_true: Any, y_pred: Any) -> Any:
+        return y_true
+
+    assert metrics.get(mine) is mine
     assert metrics.get(None) is None

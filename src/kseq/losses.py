@@ -1,5 +1,6 @@
 """Losses over padded sequences, normalised by their real tokens."""
 
+import functools
 from typing import Any
 
 import keras
@@ -29,14 +30,29 @@ def token_weights(targets: Any, sample_weight: Any = None) -> Any:
     if sample_weight is None:
         return mask
     weight = tf.cast(sample_weight, tf.float32)
-    if weight.shape.rank == 1:
-        weight = weight[:, None]
-    if weight.shape.rank != 2:
+    wide = weight[:, None] if weight.shape.rank == 1 else weight
+    fits = wide.shape.rank == 2 and wide.shape[0] in (None, targets.shape[0])
+    if not fits or (
+        wide.shape[1] != 1 and not wide.shape.is_compatible_with(targets.shape)
+    ):
         raise ValueError(
             "`sample_weight` must have the shape (batch,), (batch, 1) or (batch, time)."
-            f" Received: shape={weight.shape}."
+            f" Received: shape={weight.shape} for targets of shape {targets.shape}."
         )
-    return mask * weight
+    if None in (wide.shape[1], targets.shape[1]):
+        lengths = tf.stack([1, tf.shape(targets)[1]])
+        check = tf.debugging.Assert(
+            tf.reduce_any(tf.shape(wide)[1] == lengths),
+            [
+                "`sample_weight` must have the shape (batch,), (batch, 1) or (batch, "
+                "time). Received weights and targets of the shapes",
+                tf.shape(wide),
+                tf.shape(targets),
+            ],
+        )
+        with tf.control_dependencies([check]):
+            wide = tf.identity(wide)
+    return mask * wide
 
 
 def token_losses(targets: Any, logits: Any, label_smoothing: float = 0.0) -> Any:
@@ -73,7 +89,8 @@ def token_losses(targets: Any, logits: Any, label_smoothing: float = 0.0) -> Any
         raise ValueError(
             "Targets must be ids of shape (batch, time) and logits of shape (batch, "
             f"time, vocab). Received: targets of shape {targets.shape} and logits of "
-            f"shape {logits.shape}."
+            f"shape {logits.shape}; kseq.data.Examples.from_arrays makes ids of "
+            "one-hot vectors."
         )
     vocab_size = logits.shape[-1] or tf.shape(logits)[-1]
     low, high = tf.reduce_min(targets), tf.reduce_max(targets)
@@ -170,3 +187,120 @@ class MaskedCrossentropy(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+# What Keras's `compile` calls the cross-entropy over categories.
+CROSSENTROPIES = (
+    "crossentropy",
+    "ce",
+    "sparse_categorical_crossentropy",
+    "categorical_crossentropy",
+    "SparseCategoricalCrossentropy",
+    "CategoricalCrossentropy",
+)
+_FUNCTIONS = (
+    keras.losses.sparse_categorical_crossentropy,
+    keras.losses.categorical_crossentropy,
+)
+_CLASSES = (
+    keras.losses.SparseCategoricalCrossentropy,
+    keras.losses.CategoricalCrossentropy,
+)
+
+
+def get(identifier: Any) -> Any:
+    """Returns a loss of ids and logits, from what `compile` takes.
+
+    Keras's cross-entropies over categories read probabilities where they are not told
+    otherwise, and count padding. By name, or as its function, such a loss stands for
+    `MaskedCrossentropy`, and so does an object with `from_logits=True`.
+
+    Args:
+        identifier: None or `"masked_crossentropy"`; a name or function of Keras, such
+            as `"sparse_categorical_crossentropy"`; an object; a function of your own
+            of ids (batch, time) and logits (batch, time, vocab); or a list or dict of
+            one of these.
+
+    Returns:
+        A `keras.losses.Loss` or a function.
+
+    Raises:
+        ValueError: If it is a loss of Keras that reads anything but logits and ids.
+
+    Example:
+        >>> from kseq import losses
+        >>> losses.get("categorical_crossentropy").name
+        'masked_crossentropy'
+    """
+    if isinstance(identifier, dict) and "class_name" in identifier:
+        identifier = keras.saving.deserialize_keras_object(identifier)
+    if isinstance(identifier, list | tuple | dict) and len(identifier) == 1:
+        (identifier,) = (
+            identifier.values() if isinstance(identifier, dict) else identifier
+        )
+    if identifier is None or identifier in ("masked_crossentropy", *CROSSENTROPIES):
+        return MaskedCrossentropy()
+    if isinstance(identifier, type):
+        identifier = identifier()
+    settings = crossentropy_settings(identifier, _FUNCTIONS, _CLASSES)
+    if settings is not None:
+        smoothing = settings.pop("label_smoothing", 0.0)
+        reduction = settings.pop("reduction", "sum_over_batch_size")
+        reductions = {"sum": "sum", "none": "none", None: "none"}
+        return MaskedCrossentropy(
+            smoothing, reductions.get(reduction, "mean_with_sample_weight")
+        )
+    if not callable(identifier) or is_of_keras(identifier):
+        raise ValueError(
+            "`loss` must be kseq.losses.MaskedCrossentropy(), the default, or a "
+            "function of your own of ids (batch, time) and logits (batch, time, "
+            f"vocab). Received: {identifier!r}."
+        )
+    return identifier
+
+
+def crossentropy_settings(
+    identifier: Any, functions: tuple[Any, ...], classes: tuple[Any, ...]
+) -> dict[str, Any] | None:
+    """Returns the settings of a cross-entropy of Keras, or None for anything else.
+
+    Args:
+        identifier: An object, a function, or a partial function.
+        functions: The functions that are cross-entropies.
+        classes: The classes that are.
+
+    Raises:
+        ValueError: If it is one that reads probabilities, or has further settings.
+    """
+    if isinstance(identifier, classes):
+        if not is_of_keras(identifier) and identifier.get_config().get("from_logits"):
+            return None  # a subclass, which computes what it likes
+        settings = identifier.get_config()
+    elif isinstance(identifier, functools.partial) and identifier.func in functions:
+        settings = {"from_logits": False, **identifier.keywords}
+    elif identifier in functions:
+        return {}
+    else:
+        return None
+    if not settings.pop("from_logits"):
+        raise ValueError(
+            "A cross-entropy must read logits here, not probabilities: use "
+            "kseq.losses.MaskedCrossentropy(), the default, or from_logits=True. "
+            f"Received: {identifier!r} with from_logits=False."
+        )
+    plain = {"ignore_class": (None, 0), "axis": (-1, 2)}
+    for name, values in plain.items():
+        if settings.get(name, values[0]) not in values:
+            raise ValueError(
+                f"A cross-entropy must have `{name}` {values[0]} here. Received: "
+                f"{settings[name]}."
+            )
+    return settings
+
+
+def is_of_keras(identifier: Any) -> bool:
+    """Whether a function, or the class of an object, is Keras's own."""
+    while isinstance(identifier, functools.partial):
+        identifier = identifier.func
+    where = identifier if hasattr(identifier, "__name__") else type(identifier)
+    return where.__module__.split(".")[0] == "keras"

@@ -5,7 +5,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kseq.losses import token_losses, token_weights
+from kseq.losses import (
+    CROSSENTROPIES,
+    crossentropy_settings,
+    is_of_keras,
+    token_losses,
+    token_weights,
+)
 
 
 class _WeightedMean(keras.metrics.Metric):
@@ -102,7 +108,39 @@ class SequenceAccuracy(_WeightedMean):
 
 
 @keras.saving.register_keras_serializable(package="kseq")
-class Perplexity(_WeightedMean):
+class Crossentropy(_WeightedMean):
+    """Mean cross-entropy of the real tokens, in nats.
+
+    Without label smoothing, whatever the loss does.
+
+    Args:
+        name: Name of the metric. Default `"crossentropy"`.
+        dtype: Kept for Keras; sums are float64 whatever it is.
+
+    Call arguments:
+        y_true: Integer ids (batch, time); 0 is padding.
+        y_pred: Float logits (batch, time, vocab).
+        sample_weight: Optional weights, (batch,), (batch, 1) or (batch, time).
+
+    Example:
+        >>> import numpy as np
+        >>> from kseq.metrics import Crossentropy
+        >>> crossentropy = Crossentropy()
+        >>> crossentropy.update_state([[5, 3, 0]], np.zeros((1, 3, 8)))
+        >>> bool(np.isclose(crossentropy.result(), np.log(8)))
+        True
+    """
+
+    def __init__(self, name: str = "crossentropy", dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        weights = token_weights(y_true, sample_weight)
+        self.add(token_losses(y_true, y_pred), weights)
+
+
+@keras.saving.register_keras_serializable(package="kseq")
+class Perplexity(Crossentropy):
     """Exponential of the mean cross-entropy of the real tokens.
 
     Without label smoothing, whatever the loss does.
@@ -128,10 +166,6 @@ class Perplexity(_WeightedMean):
     def __init__(self, name: str = "perplexity", dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        weights = token_weights(y_true, sample_weight)
-        self.add(token_losses(y_true, y_pred), weights)
-
     def result(self) -> Any:
         return tf.exp(super().result())
 
@@ -141,22 +175,77 @@ METRICS = {
     "sequence_accuracy": SequenceAccuracy,
     "perplexity": Perplexity,
 }
+# What Keras calls metrics of categories; its own count padding.
+_ACCURACIES = (
+    "accuracy",
+    "acc",
+    "sparse_categorical_accuracy",
+    "categorical_accuracy",
+    "SparseCategoricalAccuracy",
+    "CategoricalAccuracy",
+)
+_ACCURACY_FUNCTIONS = (
+    keras.metrics.sparse_categorical_accuracy,
+    keras.metrics.categorical_accuracy,
+)
+_ACCURACY_CLASSES = (
+    keras.metrics.SparseCategoricalAccuracy,
+    keras.metrics.CategoricalAccuracy,
+)
+_CROSSENTROPY_FUNCTIONS = (
+    keras.metrics.sparse_categorical_crossentropy,
+    keras.metrics.categorical_crossentropy,
+)
+_CROSSENTROPY_CLASSES = (
+    keras.metrics.SparseCategoricalCrossentropy,
+    keras.metrics.CategoricalCrossentropy,
+)
 
 
 def get(identifier: Any) -> Any:
-    """Returns a metric from its name; whatever is not a kseq name is left to Keras.
+    """Returns a metric of ids and logits, from what `compile` takes.
+
+    Keras's own accuracies and cross-entropies over categories count padding: they
+    stand for `TokenAccuracy` and `Crossentropy`, under their own names.
 
     Args:
-        identifier: `"token_accuracy"`, `"sequence_accuracy"`, `"perplexity"`, or
-            anything that `compile(metrics=[...])` takes.
+        identifier: `"token_accuracy"`, `"sequence_accuracy"`, `"perplexity"`; a name,
+            function or object of Keras, such as `"accuracy"`; or a function or metric
+            of your own of ids (batch, time) and logits (batch, time, vocab).
+
+    Raises:
+        ValueError: If it is another metric of Keras.
 
     Example:
         >>> from kseq import metrics
         >>> metrics.get("perplexity").name
         'perplexity'
+        >>> metrics.get("accuracy")
+        <TokenAccuracy name=accuracy>
     """
     if isinstance(identifier, str) and identifier in METRICS:
         return METRICS[identifier]()
+    if isinstance(identifier, type):
+        identifier = identifier()
+    name: Any = getattr(identifier, "name", getattr(identifier, "__name__", identifier))
+    if identifier in (*_ACCURACIES, *_ACCURACY_FUNCTIONS) or isinstance(
+        identifier, _ACCURACY_CLASSES
+    ):
+        return TokenAccuracy(name=name)
+    if isinstance(identifier, str) and identifier in CROSSENTROPIES:
+        return Crossentropy(name=name)
+    settings = crossentropy_settings(
+        identifier, _CROSSENTROPY_FUNCTIONS, _CROSSENTROPY_CLASSES
+    )
+    if settings is not None and not settings.get("label_smoothing"):
+        return Crossentropy(name=name)
+    own = callable(identifier) or isinstance(identifier, keras.metrics.Metric)
+    if identifier is not None and (not own or is_of_keras(identifier)):
+        raise ValueError(
+            f"A metric must be one of {', '.join(map(repr, METRICS))}, 'accuracy', "
+            "'crossentropy', or a function or keras.metrics.Metric of your own of ids "
+            f"(batch, time) and logits (batch, time, vocab). Received: {identifier!r}."
+        )
     return identifier
 
 

@@ -148,7 +148,7 @@ def test_float_ids_are_refused_in_training_too(method: str) -> None:
         getattr(model, method)(wrong, targets, verbose=0)
 
 
-@pytest.mark.parametrize("how", ["missing", "more", "list"])
+@pytest.mark.parametrize("how", ["missing", "more", "three"])
 def test_inputs_are_a_dict_of_both(how: str) -> None:
     inputs = feed()
     if how == "missing":
@@ -156,9 +156,9 @@ def test_inputs_are_a_dict_of_both(how: str) -> None:
     wrong = {
         "missing": inputs,
         "more": {**inputs, "mask": inputs["encoder_inputs"]},
-        "list": list(inputs.values()),
+        "three": [*inputs.values(), inputs["encoder_inputs"]],
     }[how]
-    message = "dict of 'encoder_inputs' and 'decoder_inputs'. Received"
+    message = "dict of 'encoder_inputs' and 'decoder_inputs', or a list.*Received"
     with pytest.raises(ValueError, match=message):
         make()(wrong)
 
@@ -668,3 +668,68 @@ def test_a_batch_known_to_be_empty_gives_empty_logits(settings: dict[str, Any]) 
 def test_inputs_without_a_step_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"`{name}` .* time of 1 or more.*7, 0"):
         make()(feed(**{name: np.zeros((ROWS, 0), "int32")}))
+
+
+# The arguments of `compile`.
+
+
+def test_xla_is_used_where_it_is_asked_for_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As on a GPU, where Keras's own default turns it on."""
+    gpu = tf.config.PhysicalDevice("gpu", "GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [gpu])
+    model = make()
+    assert not model.jit_compile  # `predict` needs no compile
+    for options in ({}, {"jit_compile": "auto"}, {"jit_compile": False}):
+        model.compile(**options)
+        assert not model.jit_compile
+    model.save(tmp_path / "model.keras")
+    assert not keras.saving.load_model(tmp_path / "model.keras").jit_compile
+    model.compile(jit_compile=True)
+    assert model.jit_compile
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": None}, "`optimizer`.*None"),
+        ({"jit_compile": "yes"}, "`jit_compile` must be True, False or 'auto'.*'yes'"),
+        ({"steps_per_execution": 0}, "`steps_per_execution`.*0"),
+        ({"loss_weights": {"x": 2.0}}, "`loss_weights`.*'decoder_output'.*'x'"),
+        ({"metrics": "accuracy"}, "`metrics` must be a list.*'accuracy'"),
+        ({"loss": "mse"}, "`loss` must be.*'mse'"),
+        ({"weighted_metrics": ["mse"]}, "metric must be.*'mse'"),
+    ],
+)
+def test_arguments_of_compile_that_mean_nothing_are_refused(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        make().compile(**options)
+
+
+def test_the_names_of_keras_are_the_default_loss_and_accuracy() -> None:
+    model = make()
+    inputs, targets = data()
+    model.compile()
+    expected = model.evaluate(inputs, targets, verbose=0)
+    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    found = model.evaluate(inputs, targets, verbose=0, return_dict=True)
+    assert list(found.values()) == pytest.approx(expected[::-1])
+    assert set(found) == {"accuracy", "loss"}
+
+
+def test_a_loss_that_is_not_scaled_is_not_after_loading(tmp_path: Path) -> None:
+    model = build_seq2seq(**SIZES, dtype="mixed_float16")
+    model.compile(auto_scale_loss=False)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(again.optimizer, keras.optimizers.Adam)
+
+
+def test_a_validation_split_is_a_share() -> None:
+    model = make()
+    model.compile()
+    with pytest.raises(ValueError, match=r"`validation_split`.*\[0, 1\).*1\.5"):
+        model.fit(*data(), validation_split=1.5)

@@ -172,7 +172,8 @@ def check_right_padding(
             ordered,
             [
                 f"`{input_name}` has padding before a real step: padding (0) must be "
-                "on the right."
+                "on the right. kseq.data.Examples.from_arrays converts ids of which 0 "
+                "is a symbol."
             ],
         ),
     ]

@@ -19,6 +19,7 @@ def fed_back_logits(
     coin: str,
     seed: Any,
     training: bool,
+    given: int = 1,
 ) -> Any:
     """Returns the logits of a decoder that reads its own predictions now and then.
 
@@ -36,6 +37,8 @@ def fed_back_logits(
         seed: A `keras.random.SeedGenerator`; None where `ratio` is 0, and nothing
             is drawn.
         training: Whether dropout acts.
+        given: Number of first tokens that are read from the target always: `<s>`, and
+            what is never predicted. Default 1.
 
     Returns:
         Float32 logits (batch, time, vocab).
@@ -46,8 +49,8 @@ def fed_back_logits(
     encoded = inference.encoder(source, training=training)
     by_step = tf.transpose(tokens)  # (time, batch)
     steps, batch = tf.shape(by_step)[0], tf.shape(by_step)[1]
-    # The first token, <s>, is given always; after a row's end nothing counts.
-    is_true = (tf.range(steps) == 0)[:, None] | (by_step == 0)
+    # After a row's end nothing counts.
+    is_true = (tf.range(steps) < given)[:, None] | (by_step == 0)
     if seed is not None:
         shape = tf.stack([steps, batch if coin == "token" else 1])
         draws = tf.random.stateless_uniform(shape, tf.cast(seed.next(), tf.int32))

@@ -18,6 +18,7 @@ from kseq.decoding.steps import as_step
 from kseq.models.decoder import Decoder
 from kseq.models.derived import compiled, describe
 from kseq.models.folding import FoldedDecoder
+from kseq.models.inputs import CONVERTER, ids_of_array
 from kseq.progress import progress
 
 # Compiled searches are kept, the latest of them: each takes memory.
@@ -357,7 +358,7 @@ def _max_lengths(max_length: Any, lengths: np.ndarray, with_ends: bool) -> np.nd
 
 
 def _check_prefix(prefix: Any, rows: int, vocab_size: int) -> np.ndarray:
-    found = np.asarray(prefix)
+    found = ids_of_array("prefix", np.asarray(prefix), vocab_size)
     wanted = f"`prefix` must be integer ids of shape ({rows}, time)"
     if found.ndim != 2 or len(found) != rows:
         raise ValueError(f"{wanted}. Received: shape {found.shape}.")
@@ -402,12 +403,15 @@ def check_source(source: Any, side: Side) -> np.ndarray:
         array = np.asarray(source)
     except ValueError:
         array = np.asarray(source, dtype=object)
+    if not features and array.dtype != object:
+        array = ids_of_array("source", array, side.vocab_size)
     kind = "float" if features else "integer"
     fits = np.issubdtype(array.dtype, np.floating if features else np.integer)
     if array.dtype == object or (not fits and not (features and array.size == 0)):
         raise ValueError(
             f"`source` must be an array of {kind} {shape}, rows padded with 0 on the "
             f"right to one length. Received: dtype {array.dtype}."
+            f"{'' if features else f' {CONVERTER} converts other arrays.'}"
         )
     if array.ndim != rank:
         raise ValueError(

@@ -10,7 +10,8 @@ from kseq.decoding.ensembles import averaged
 from kseq.decoding.search import finite_normalizer
 from kseq.models.ensemble import Ensemble
 from kseq.models.generation import check_source, real_steps
-from kseq.models.seq2seq import INPUTS, Seq2Seq
+from kseq.models.inputs import INPUTS
+from kseq.models.seq2seq import Seq2Seq
 from kseq.progress import progress
 
 

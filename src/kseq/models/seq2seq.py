@@ -4,14 +4,16 @@ import os
 import pathlib
 import re
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from kseq import losses as kseq_losses
 from kseq import metrics as kseq_metrics
-from kseq.checks import check_boolean, check_number
+from kseq.checks import check_boolean, check_integer, check_number
 from kseq.config import Seq2SeqConfig
 from kseq.decoding import Hypotheses
 from kseq.distribution import (
@@ -21,9 +23,7 @@ from kseq.distribution import (
 )
 from kseq.files import whole_file
 from kseq.gradients import sum_slices
-from kseq.losses import MaskedCrossentropy, token_weights
-from kseq.models import decoder as decoder_module
-from kseq.models import encoder as encoder_module
+from kseq.losses import token_weights
 from kseq.models.alterations import Alterations, without_sharing
 from kseq.models.decoder import Decoder
 from kseq.models.derived import Derived
@@ -31,11 +31,12 @@ from kseq.models.encoder import build_encoder
 from kseq.models.feeding import fed_back_logits
 from kseq.models.generation import FoldedMember, Generator, check_source
 from kseq.models.inference import Graph, InferenceModels, build_inference_models
+from kseq.models.inputs import INPUTS, as_feed, as_targets
 from kseq.models.recurrent import as_config
+from kseq.models.tracing import by_rank
 from kseq.progress import displayed
 from kseq.schedules import COINS, check_ratio
 
-INPUTS = (encoder_module.INPUT, decoder_module.INPUT)
 # The layers that Keras can quantize, by mode.
 _QUANTIZABLE: dict[str, tuple[type[keras.layers.Layer], ...]] = {
     "int8": (
@@ -59,6 +60,12 @@ class Seq2Seq(DistributedTraining):
     vectors (batch, source_length, dim), and `decoder_inputs`, int32 ids (batch,
     target_length), `<s> y1 .. yn`. The output is float32 logits (batch, target_length,
     vocab); the targets to fit it to are `y1 .. yn </s>`. Padding is 0, on the right.
+    A list of both inputs does as well.
+
+    Instead of ids, one-hot vectors (batch, time, symbols) may be given, as Keras's
+    examples have them: symbol k is token 4 + k, the first after the special tokens,
+    and a step of zeros is padding. Decoder inputs of that form have no `<s>`: the
+    model reads one before them, and gives no logits for it.
 
     Build one with `build_seq2seq`.
 
@@ -73,13 +80,15 @@ class Seq2Seq(DistributedTraining):
         derived: What is compiled from it, made again once a layer changes.
     """
 
+    predict_function: Any  # Keras declares none
+
     def __init__(
         self, config: Seq2SeqConfig, dtype: Any = None, name: str = "seq2seq"
     ) -> None:
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         encoder = build_encoder(config, dtype=policy)
         decoder = Decoder(config, policy, encoder)
-        decoder_inputs = keras.Input((None,), dtype="int32", name=decoder_module.INPUT)
+        decoder_inputs = keras.Input((None,), dtype="int32", name=INPUTS[1])
         memory, memory_mask = encoder.output["memory"], encoder.output["memory_mask"]
         states = decoder.initial_states(memory, memory_mask, encoder.output["states"])
         keys = decoder.attention_keys(memory)
@@ -93,45 +102,17 @@ class Seq2Seq(DistributedTraining):
         self.graph = Graph(encoder.input, memory, memory_mask, states, keys, decoder)
         self.dtype_policy = policy  # `compile` scales the loss of "mixed_float16"
         self._built_dtype = keras.dtype_policies.serialize(policy)
+        self._class_weights: list[float] | None = None
+        # Unless asked for: under XLA the checks of ids are left out.
+        self.jit_compile = False
         self._alterations = Alterations(self)
         self.derived = Derived(self)
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         # Before Keras sees them: it would cast float ids to int without a word.
-        self._check_inputs(inputs)
-        return super().__call__(inputs, *args, **kwargs)
-
-    def _check_inputs(self, inputs: Any) -> None:
-        if not isinstance(inputs, dict) or set(inputs) != set(INPUTS):
-            received = sorted(inputs) if isinstance(inputs, dict) else type(inputs)
-            raise ValueError(
-                f"The model's input must be a dict of {INPUTS[0]!r} and {INPUTS[1]!r}. "
-                f"Received: {received}."
-            )
-        for name, value in inputs.items():
-            if not hasattr(value, "dtype"):
-                value = np.asarray(value)
-            features = (
-                name == INPUTS[0] and self.config.encoder.representation == "features"
-            )
-            kind = "float" if features else "int"
-            shape = "(batch, time, dim)" if features else "(batch, time)"
-            dtype = keras.backend.standardize_dtype(value.dtype)
-            if kind not in dtype:
-                raise ValueError(
-                    f"`{name}` must have {'a float' if features else 'an integer'} "
-                    f"dtype. Received: {dtype}."
-                )
-            if len(value.shape) != len(shape.split(",")):
-                raise ValueError(
-                    f"`{name}` must have the shape {shape}. Received: "
-                    f"{tuple(value.shape)}."
-                )
-            if value.shape[1] == 0:
-                raise ValueError(
-                    f"`{name}` must have the shape {shape} with a time of 1 or more. "
-                    f"Received: {tuple(value.shape)}."
-                )
+        feed, added = as_feed(inputs, self.config)
+        logits = super().__call__(feed, *args, **kwargs)
+        return logits[:, added:] if added else logits
 
     def compile(
         self,
@@ -144,6 +125,7 @@ class Seq2Seq(DistributedTraining):
         free_running_evaluation: bool = False,
         gradient: str = "mean",
         clip_per_token: float | None = None,
+        jit_compile: bool | str = False,
         **kwargs: Any,
     ) -> None:
         """Configures the model for training, with defaults that fit sequences.
@@ -154,10 +136,13 @@ class Seq2Seq(DistributedTraining):
 
         Args:
             optimizer: Name or object of a Keras optimizer. Default `"adam"`.
-            loss: Default `MaskedCrossentropy()`.
-            metrics: Metrics that sample weights do not touch. Besides what Keras takes:
-                `"token_accuracy"`, `"sequence_accuracy"`, `"perplexity"`.
-            weighted_metrics: Metrics that heed sample weights; the same names. Default,
+            loss: Default `MaskedCrossentropy()`, which Keras's categorical
+                cross-entropies by name stand for too; or whatever `kseq.losses.get`
+                takes.
+            metrics: Metrics that do not use sample weights: `"token_accuracy"`, which
+                `"accuracy"` stands for too, `"sequence_accuracy"`, `"perplexity"`,
+                `"crossentropy"`, or whatever `kseq.metrics.get` takes.
+            weighted_metrics: Metrics that use sample weights; the same names. Default,
                 where `metrics` is None too: token accuracy.
             teacher_forcing_ratio: Probability, in [0, 1], that the decoder reads the
                 true token in training; or a schedule of `kseq.schedules`, a function
@@ -174,12 +159,36 @@ class Seq2Seq(DistributedTraining):
             clip_per_token: Largest element of that gradient for each target token of
                 the batch; larger ones are cut (CNTK's clipping "per sample", with
                 truncation). Default None.
+            jit_compile: Compile the training step by XLA, which leaves the checks of
+                ids out: an id out of range then gives nan or wrong values instead of
+                an error. Default False, also on a GPU; so does `"auto"`.
             **kwargs: The further arguments of `keras.Model.compile`.
 
         Raises:
+            TypeError: If an argument has the wrong type.
             ValueError: If the ratio is outside [0, 1] or the coin unknown, or
-                `gradient` or `clip_per_token` is.
+                `gradient` or `clip_per_token` is; or if the loss or a metric is not
+                for ids and logits.
         """
+        if optimizer is None:
+            raise ValueError(
+                "`optimizer` must be the name of a Keras optimizer or an object. "
+                "Received: None."
+            )
+        if jit_compile not in (True, False, "auto"):
+            raise ValueError(
+                "`jit_compile` must be True, False or 'auto'. Received: "
+                f"{jit_compile!r}."
+            )
+        check_integer("steps_per_execution", kwargs.get("steps_per_execution", 1), 1)
+        loss_weights = kwargs.get("loss_weights")
+        if isinstance(loss_weights, Mapping) and set(loss_weights) != set(
+            self.output_names
+        ):
+            raise ValueError(
+                f"`loss_weights` must be a number, or name the output "
+                f"{self.output_names[0]!r} alone. Received: {loss_weights!r}."
+            )
         if not callable(teacher_forcing_ratio):
             teacher_forcing_ratio = check_ratio(
                 "teacher_forcing_ratio", teacher_forcing_ratio
@@ -200,6 +209,7 @@ class Seq2Seq(DistributedTraining):
         ):
             raise ValueError("`clip_per_token` must be above 0. Received: 0.")
         self._updating = {"gradient": gradient, "clip_per_token": clip_per_token}
+        self._auto_scale_loss = kwargs.get("auto_scale_loss", True)
         self._feeding = {
             "teacher_forcing_ratio": teacher_forcing_ratio,
             "teacher_forcing_coin": teacher_forcing_coin,
@@ -211,9 +221,11 @@ class Seq2Seq(DistributedTraining):
             weighted_metrics = ["token_accuracy"]
         super().compile(
             optimizer=optimizer,
-            loss=MaskedCrossentropy() if loss is None else loss,
-            metrics=_resolved(metrics),
-            weighted_metrics=_resolved(weighted_metrics),
+            loss=kseq_losses.get(loss),
+            metrics=_resolved("metrics", metrics),
+            weighted_metrics=_resolved("weighted_metrics", weighted_metrics),
+            # Keras's own "auto" is True on a GPU.
+            jit_compile=jit_compile is True,
             **kwargs,
         )
 
@@ -227,6 +239,7 @@ class Seq2Seq(DistributedTraining):
                 name: keras.saving.serialize_keras_object(value)
                 for name, value in {**self._feeding, **self._updating}.items()
             }
+            config["auto_scale_loss"] = self._auto_scale_loss  # Keras leaves it out
         return config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -245,13 +258,16 @@ class Seq2Seq(DistributedTraining):
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool | None = None,
+        class_weight: Any = None,
         **kwargs: Any,
     ) -> keras.callbacks.History:
         """Trains the model, as `keras.Model.fit` does, whose arguments these are.
 
         Args:
-            x: Input dict of arrays, or a dataset of (inputs, targets).
-            y: Target ids (batch, time), where `x` is not a dataset.
+            x: Dict or list of input arrays, ids or one-hot vectors, or a dataset of
+                (inputs, targets).
+            y: Target ids (batch, time), or one-hot vectors of the symbols after the
+                special tokens, or of all tokens, where `x` is not a dataset.
             batch_size: Rows a batch, where `x` is not a dataset. Default 32.
             epochs: Number of epochs in all. Default 1.
             verbose: 0: silent. 1: a progress bar on a terminal and in a notebook, a
@@ -262,6 +278,9 @@ class Seq2Seq(DistributedTraining):
             validation_data: `(inputs, targets)` or a dataset.
             shuffle: Shuffle the rows of arrays. Default: yes; a `tf.data.Dataset` has
                 an order of its own (Keras's default would warn about that).
+            class_weight: Dict from token ids to weights of the target tokens with these
+                ids, in training; other ids have the weight 1, padding 0 whatever is
+                given. Multiplied by sample weights. Default None.
             **kwargs: The further arguments of `keras.Model.fit`.
 
         Returns:
@@ -271,6 +290,11 @@ class Seq2Seq(DistributedTraining):
             shuffle = not isinstance(
                 x, tf.data.Dataset | tf.distribute.DistributedDataset
             )
+        if not 0 <= validation_split < 1:
+            raise ValueError(
+                f"`validation_split` must be in [0, 1). Received: {validation_split}."
+            )
+        self._weigh_classes(class_weight)
         with together_with_other_workers(self.distribute_strategy):
             return super().fit(
                 x,
@@ -327,8 +351,46 @@ class Seq2Seq(DistributedTraining):
         """
         return super().predict(x, batch_size, displayed(verbose), **kwargs)
 
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Updates the weights once, as `keras.Model.train_on_batch` does.
+
+        Args:
+            x: Inputs, as for `fit`.
+            y: Targets, as for `fit`.
+            sample_weight: Weights of shape (batch,), (batch, 1) or (batch, time).
+            class_weight: Dict from token ids to weights, as for `fit`.
+            return_dict: Return the figures by name. Default False: a list.
+        """
+        self._weigh_classes(class_weight)
+        return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
+
+    def _make_function(self, step: Any) -> Any:
+        return by_rank(lambda: super(Seq2Seq, self)._make_function(step))
+
+    def make_predict_function(self, force: bool = False) -> None:
+        kept: Any = self.predict_function
+        if kept is not None and not force:
+            return
+
+        def make() -> Any:
+            super(Seq2Seq, self).make_predict_function(force=True)
+            made: Any = self.predict_function
+            self.predict_function = function
+            return made
+
+        function: Any = by_rank(make)
+        self.predict_function = function
+
     def train_step(self, data: Any) -> dict[str, Any]:
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, sample_weight = self._unpacked(data)
+        sample_weight = self._weighted_by_id(y, sample_weight)
         with tf.GradientTape() as tape:
             ratio = self._feeding["teacher_forcing_ratio"]
             if callable(ratio):
@@ -364,8 +426,37 @@ class Seq2Seq(DistributedTraining):
 
         return change
 
-    def test_step(self, data: Any) -> dict[str, Any]:
+    def _unpacked(self, data: Any) -> tuple[Any, Any, Any]:
+        """Returns inputs, target ids and sample weights, or None, of a batch."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        weights = keras.tree.flatten(sample_weight)
+        if len(weights) > 1:
+            raise ValueError(
+                "`sample_weight` must be one array, of shape (batch,), (batch, 1) or "
+                f"(batch, time). Received: {len(weights)} arrays."
+            )
+        return x, as_targets(y, self.config.target_vocab_size), weights[0]
+
+    def _weighted_by_id(self, y: Any, sample_weight: Any) -> Any:
+        """Multiplies the weights of target tokens by those of `class_weight`."""
+        if self._class_weights is None:
+            return sample_weight
+        # Ids out of range are the loss's to refuse.
+        ids = tf.clip_by_value(tf.cast(y, tf.int32), 0, len(self._class_weights) - 1)
+        by_id = tf.gather(tf.constant(self._class_weights), ids)  # (batch, time)
+        return token_weights(y, sample_weight) * by_id
+
+    def _weigh_classes(self, class_weight: Any) -> None:
+        """Sets the weights of ids in training; None: all alike."""
+        weights = None
+        if class_weight is not None:
+            weights = _class_weights(class_weight, self.config.target_vocab_size)
+        if weights != self._class_weights:
+            self._class_weights = weights
+            self.train_function = None  # they are a constant in it
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        x, y, sample_weight = self._unpacked(data)
         if self._feeding["free_running_evaluation"]:
             logits = self.free_running_logits(x)
         else:
@@ -378,16 +469,8 @@ class Seq2Seq(DistributedTraining):
         """Returns the logits where the decoder reads a part `ratio` of the truth."""
         if isinstance(ratio, float) and ratio == 1:
             return self(x, training=training)
-        self._check_inputs(x)
-        return fed_back_logits(
-            self._inference(),
-            self.graph.decoder,
-            x,
-            ratio,
-            self._feeding["teacher_forcing_coin"],
-            self._feeding_seed,
-            training,
-        )
+        coin = self._feeding["teacher_forcing_coin"]
+        return self._fed_back_logits(x, ratio, coin, self._feeding_seed, training)
 
     def free_running_logits(self, inputs: Any) -> Any:
         """Returns the logits where the decoder reads its own most probable tokens.
@@ -399,10 +482,23 @@ class Seq2Seq(DistributedTraining):
         Returns:
             Float32 logits (batch, target_length, vocab).
         """
-        self._check_inputs(inputs)
-        return fed_back_logits(
-            self._inference(), self.graph.decoder, inputs, 0.0, "token", None, False
+        return self._fed_back_logits(inputs, 0.0, "token", None, False)
+
+    def _fed_back_logits(
+        self, inputs: Any, ratio: Any, coin: str, seed: Any, training: bool
+    ) -> Any:
+        feed, added = as_feed(inputs, self.config)
+        logits = fed_back_logits(
+            self._inference(),
+            self.graph.decoder,
+            feed,
+            ratio,
+            coin,
+            seed,
+            training,
+            given=1 + added,
         )
+        return logits[:, added:]
 
     def _inference(self) -> InferenceModels:
         return self.derived.get("inference", lambda: build_inference_models(self))
@@ -436,8 +532,8 @@ class Seq2Seq(DistributedTraining):
 
         Args:
             source: Integer ids (batch, time), each row ended by `</s>` (3) and padded
-                with 0 on the right; or float vectors (batch, time, dim) for a model
-                with a `"features"` source.
+                with 0 on the right; or one-hot vectors, as the model takes them; or
+                float vectors (batch, time, dim) for a model with a `"features"` source.
             search: `"greedy"` (default), `"beam"`, `"sampling"`, a dict, or an object
                 such as `kseq.decoding.BeamSearch(width=10, n=3)`; see
                 `kseq.decoding.get`.
@@ -448,7 +544,7 @@ class Seq2Seq(DistributedTraining):
             attention: Give the attention weights of every output token too. Default
                 False.
             prefix: Integer ids (batch, prefix_length), tokens that each output begins
-                with, padded with 0 on the right. Default: none.
+                with, padded with 0 on the right; or one-hot vectors. Default: none.
 
         Returns:
             `Hypotheses`, with the n of the search.
@@ -681,5 +777,25 @@ def _matches(filters: Any, layer: keras.layers.Layer) -> bool:
     return patterns is None or any(re.search(each, layer.name) for each in patterns)
 
 
-def _resolved(metrics: Any) -> Any:
+def _resolved(name: str, metrics: Any) -> Any:
+    if isinstance(metrics, str):
+        raise TypeError(f"`{name}` must be a list. Received: {metrics!r}.")
     return keras.tree.map_structure(kseq_metrics.get, metrics)
+
+
+def _class_weights(class_weight: Any, vocab_size: int) -> list[float]:
+    """Returns a weight for each token id."""
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(
+            "`class_weight` must be a dict from token ids to weights. Received: "
+            f"{class_weight!r}."
+        )
+    weights = [1.0] * vocab_size
+    for token, weight in class_weight.items():
+        if not isinstance(token, int | np.integer) or not 0 <= token < vocab_size:
+            raise ValueError(
+                "`class_weight` must have token ids as its keys, of 0.."
+                f"{vocab_size - 1}. Received: {token!r}."
+            )
+        weights[token] = check_number(f"class_weight[{token}]", weight)
+    return weights
