@@ -261,7 +261,6 @@ KERAS = keras.losses
         {"decoder_output": "crossentropy"},
         MaskedCrossentropy,
     ],
-    ids=str,
 )
 def test_a_crossentropy_of_keras_reads_logits_and_leaves_padding_out(
     identifier: Any,
