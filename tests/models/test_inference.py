@@ -109,15 +109,10 @@ def test_they_can_be_saved_by_themselves(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["functional", "clone"])
-def test_a_model_built_by_hand_is_refused(kind: str) -> None:
+def test_a_model_built_by_hand_is_refused() -> None:
     inputs = keras.Input((3,))
-    given: Any = {
-        "functional": keras.Model(inputs, keras.layers.Dense(2)(inputs)),
-        "clone": keras.models.clone_model(make()),
-    }[kind]
-    name = type(given).__name__
-    with pytest.raises(TypeError, match=rf"kseq\.Seq2Seq.*build_seq2seq.*{name}"):
+    given = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    with pytest.raises(TypeError, match=r"kseq\.Seq2Seq.*build_seq2seq.*Functional"):
         build_inference_models(given)
 
 
@@ -127,8 +122,8 @@ def test_a_model_built_by_hand_is_refused(kind: str) -> None:
 def composed(**settings: Any) -> tuple[keras.Model, keras.Model, Any]:
     encoder = build_encoder(**{**SIZES, **settings})
     decoder = build_decoder(**{**SIZES, **settings}, encoder=encoder)
-    source = keras.Input((None,), dtype="int32")
-    tokens = keras.Input((None,), dtype="int32")
+    source = keras.Input((None,), dtype="int32", name="encoder_inputs")
+    tokens = keras.Input((None,), dtype="int32", name="decoder_inputs")
     encoded = encoder(source)
     memory, mask = encoded["memory"], encoded["memory_mask"]
     states = decoder.initial_states(memory, mask, encoded["states"])

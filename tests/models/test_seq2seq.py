@@ -514,14 +514,6 @@ def test_a_frozen_model_is_evaluated_by_fit() -> None:
         np.testing.assert_array_equal(old, new)
 
 
-def test_a_clone_is_a_plain_keras_model_of_the_same_graph() -> None:
-    model = make(reverse_source=True)
-    clone = keras.models.clone_model(model)
-    assert not isinstance(clone, Seq2Seq)
-    clone.set_weights(model.get_weights())
-    np.testing.assert_array_equal(clone(feed()), model(feed()))
-
-
 # What the optimizer is given.
 
 
