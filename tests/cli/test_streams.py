@@ -22,7 +22,7 @@ def shell(
         env={**os.environ, **environment},
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=300,
     )
 
 
@@ -110,5 +110,5 @@ def test_a_signal_ends_it_without_a_word(
     # More than a pipe holds: it is written when the command reads.
     process.stdin.write(b"a\n" * 100_000)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert (process.returncode, out, err) == (status, b"", b"")

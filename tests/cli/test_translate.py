@@ -273,7 +273,7 @@ def test_a_line_is_answered_before_the_next_is_sent(
             answer = process.stdout.readline()
             assert answer == f"{translator.translate([line])[0]}\n"
         process.stdin.write("\udcff\n")
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=300)
     assert process.returncode == 1
     message = "<stdin>, line 5: not UTF-8, byte 1 of the line is 0xff."
     assert err == f"kseq translate: error: {message}\n"
@@ -283,7 +283,7 @@ def test_a_failure_does_not_wait_for_the_input(tmp_path: Path) -> None:
     # Python must end although a thread still waits for stdin.
     with start("-m", str(tmp_path / "missing")) as process:
         assert process.stderr is not None
-        assert process.wait(timeout=120) == 1
+        assert process.wait(timeout=300) == 1
         err = process.stderr.read()
     assert len(err.splitlines()) == 1
     assert "missing' is not the folder of a model" in err

@@ -126,7 +126,7 @@ def test_the_job_of_the_example_is_one_that_the_container_runs(
     )
     job = cloud.training_job("name", "image", "role", "bucket", settings)
     assert job["HyperParameters"] == settings
-    assert read_hyperparameters(job["HyperParameters"]).model["encoder_units"] == 512
+    assert read_hyperparameters(job["HyperParameters"]).model["units"] == 512
     channels = [channel["ChannelName"] for channel in job["InputDataConfig"]]
     assert channels == ["train", "validation", "vocab"]
     assert set(channels) == {path.name for path in (root / "input/data").iterdir()}
@@ -197,7 +197,7 @@ def test_a_job_that_is_stopped_leaves_its_best_model_and_goes_on(
             break
     process.send_signal(signal.SIGTERM)
     began = time.monotonic()
-    process.communicate(timeout=120)
+    process.communicate(timeout=300)
     assert process.returncode == 0
     assert time.monotonic() - began < 120
     assert Translator.load(root / "model").translate(TEXTS[:2])

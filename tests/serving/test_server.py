@@ -36,7 +36,7 @@ class Server:
                 break
         else:
             raise AssertionError("".join(told))
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while process.poll() is None and time.monotonic() < deadline:
             with contextlib.suppress(OSError):
                 if self.ask("GET", "/ping")[0] == 200:
@@ -46,7 +46,7 @@ class Server:
 
     def post(self, content: bytes, kind: str) -> bytes:
         """Sends a request to `/invocations` and returns what comes back."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         with contextlib.closing(connection):
             connection.request("POST", "/invocations", content, {"Content-Type": kind})
             response = connection.getresponse()
@@ -54,7 +54,7 @@ class Server:
             return response.read()
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         with contextlib.closing(connection):
             headers = {"Content-Type": "application/json"}
             content = None if body is None else json.dumps(body).encode()
@@ -64,7 +64,7 @@ class Server:
 
     def send(self, content: bytes) -> socket.socket:
         """Sends bytes and leaves the connection open."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=300)
         connection.sendall(content)
         return connection
 
@@ -231,7 +231,7 @@ def test_what_cannot_be_served_is_one_line(
         [sys.executable, "-m", "kseq", "serve", *given, *port],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert result.returncode == status
