@@ -18,6 +18,7 @@ from kseq.decoding.search import (
 from kseq.decoding.steps import (
     by_source,
     flat,
+    growing_history,
     map_nest,
     open_shapes,
     spread,
@@ -248,7 +249,11 @@ class _Expansion:
             lambda time, live, *_: (tf.shape(live.rows)[0] > 0) & (time < self.steps),
             self._expand,
             first,
-            shape_invariants=(tf.TensorShape([]), *map(open_shapes, first[1:])),
+            shape_invariants=(
+                tf.TensorShape([]),
+                growing_history(open_shapes(first[1])),
+                *map(open_shapes, first[2:]),
+            ),
         )
         return {**self._traced_back(pool, past), "broken": broken}
 

@@ -128,6 +128,16 @@ def open_shapes(nest: Any) -> Any:
     return map_nest(one, nest)
 
 
+def growing_history(shapes: Any) -> Any:
+    """Returns the shapes of live outputs, with a history of any size.
+
+    Args:
+        shapes: What `open_shapes` returns for a named tuple with a field `history`.
+    """
+    history = [tf.TensorShape([*each[:2], None]) for each in shapes.history]
+    return shapes._replace(history=history)
+
+
 def stay(active: Any) -> tuple[Any, Any]:
     """Chooses which sources stay in the batch: all, until enough are done.
 

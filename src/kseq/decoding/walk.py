@@ -11,6 +11,7 @@ from kseq.decoding.search import Problem, attention_weights, finite_normalizer
 from kseq.decoding.steps import (
     by_source,
     flat,
+    growing_history,
     map_nest,
     open_shapes,
     spread,
@@ -181,7 +182,7 @@ def walk(
         (tf.constant(0), live, found, drawn),
         shape_invariants=(
             tf.TensorShape([]),
-            open_shapes(live),
+            growing_history(open_shapes(live)),
             open_shapes(found),
             [tf.TensorShape([None, None]) for _ in drawn],
         ),
