@@ -290,7 +290,7 @@ class LooksAtTheFirst(layers.Attention):
 
 def test_an_attention_of_ones_own_needs_its_scores_only() -> None:
     weights = LooksAtTheFirst()(QUERY, MEMORY, MASK)[1].numpy()
-    assert (weights[..., 0] == 1).all()
+    np.testing.assert_allclose(weights[..., 0], 1.0, atol=1e-6)
 
 
 def test_keys_that_are_missing_in_a_later_call_are_refused() -> None:

@@ -142,7 +142,7 @@ def test_a_batch_size_is_needed(model: Seq2Seq) -> None:
         ([[True, False]], "integer ids.*dtype bool"),
         ([[5, 3], [3]], "rows padded with 0 on the right to one length.*object"),
         ([5, 3], r"ids \(batch, time\), of rank 2.*\(2,\)"),
-        ([[[5], [3]]], r"of rank 2.*\(1, 2, 1\)"),
+        ([[[5], [3]]], r"one-hot vectors .*\(1, 2, 1\)"),
         (np.zeros((2, 0), int), r"at least one step.*</s>.*\(2, 0\)"),
         ([[5, 3], [11, 3]], r"0\.\.10.*11 in row 1"),
         ([[5, 3], [6, -1]], r"0\.\.10.*-1 in row 1"),
