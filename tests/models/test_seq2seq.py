@@ -488,7 +488,7 @@ def test_mixed_precision_trains_and_gives_float32_logits(given_by: str) -> None:
     assert model(inputs).dtype == "float32"
     assert {v.dtype for v in model.weights} == {"float32"}
     assert model.get_layer("decoder_lstm_1").compute_dtype == "float16"
-    assert model.generate(inputs["encoder_inputs"]).scores.dtype == "float32"
+    assert model.generate(inputs["encoder_inputs"]).scores.dtype == "float64"
 
 
 def test_the_global_policy_does_not_reach_a_model_with_its_own() -> None:

@@ -209,9 +209,17 @@ def test_lines_are_shown_as_it_learns(tmp_path: Path) -> None:
     )
     first, second = HELD_OUT.source_texts()[:2]
     lines = log(tmp_path / "run").splitlines()
-    shown = [re.findall(r"   (.*)  ->", line) for line in lines if "->" in line]
+    shown = [
+        re.findall(r"(update \d: |   )(.*)  ->", line) for line in lines if "->" in line
+    ]
     # After update 1 (and 2) the source of one's own, at the checkpoint all of them.
-    assert shown == [["4 1 4"], ["4 1 4"], [first], [second], ["4 1 4"]]
+    assert [pair for (pair,) in shown] == [
+        ("update 1: ", "4 1 4"),
+        ("update 2: ", "4 1 4"),
+        ("   ", first),
+        ("   ", second),
+        ("   ", "4 1 4"),
+    ]
 
 
 def test_what_is_shown_and_measured_changes_nothing(tmp_path: Path) -> None:
