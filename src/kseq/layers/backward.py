@@ -6,6 +6,7 @@ kernel is then one product over all steps (Appleyard et al., 2016, "Optimizing
 Performance of Recurrent Neural Networks on GPUs").
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -389,12 +390,16 @@ def _with_gradient(run: Callable[..., Any]) -> Callable[..., tuple[tf.Tensor, ..
 _GRADIENT = "kseq_recurrence"
 
 
-@tf.RegisterGradient(_GRADIENT)
 def _gradient_of_operation(op: tf.Operation, *d_outputs: Any) -> Any:
     gradient = getattr(op, "_kseq_gradient", None)
     if gradient is None:  # a copy of the graph: TensorFlow's gradient of the loop
         return d_outputs
     return gradient(*d_outputs)
+
+
+# TensorFlow keeps the first one, where a notebook imports this module again.
+with contextlib.suppress(KeyError):
+    tf.RegisterGradient(_GRADIENT)(_gradient_of_operation)
 
 
 def _readable(saved: Sequence[tf.TensorArray]) -> Sequence[tf.TensorArray]:
