@@ -120,7 +120,7 @@ class Bar:
 
     made: list["Bar"]
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, items: Any = None, **options: Any) -> None:
         self.options, self.bytes, self.closed = options, 0, False
         self.made.append(self)
 
@@ -135,6 +135,7 @@ class Bar:
 def bars(monkeypatch: pytest.MonkeyPatch) -> list[Bar]:
     monkeypatch.setattr(Bar, "made", [], raising=False)
     monkeypatch.setattr("tqdm.tqdm", Bar)
+    monkeypatch.setattr("kseq.progress.on_terminal", lambda stream: True)
     return Bar.made
 
 
