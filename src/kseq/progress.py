@@ -113,7 +113,7 @@ def announced(description: str) -> Iterator[None]:
 
 
 def _print(line: str) -> None:
-    """Prints a line to stderr, where anybody can be told."""
+    """Prints a line to stderr; does nothing where stderr is closed."""
     with contextlib.suppress(OSError, AttributeError):
         sys.stderr.write(f"{line}\n")
 

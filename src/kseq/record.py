@@ -69,9 +69,9 @@ def check_record(place: ModelFolder, record: Mapping[str, Any]) -> list[str]:
         for name in dict.fromkeys([*before, *now])
         if before.get(name) != now.get(name)
     }
-    free = {*MAY_DIFFER, *DATA_FILES}
-    free |= {name for name in START_FILES if before.get(name) and now.get(name)}
-    refused = [line for name, line in changes.items() if name not in free]
+    allowed = {*MAY_DIFFER, *DATA_FILES}
+    allowed |= {name for name in START_FILES if before.get(name) and now.get(name)}
+    refused = [line for name, line in changes.items() if name not in allowed]
     if refused:
         raise ValueError(
             f"The run in '{place.path}' was begun with other settings: "

@@ -211,7 +211,7 @@ def _of_hypotheses(arguments: Any, metrics: list[str]) -> dict[str, Any]:
         )
     if not kept:
         raise ValueError(f"There is nothing to measure in '{name}'.")
-    # The outputs may come from `kseq translate`, which escapes line breaks.
+    # `kseq translate` escapes line breaks, so the targets are escaped too.
     columns = [list(map(as_line, column)) for column in zip(*kept, strict=True)]
     outputs, targets = columns[:2]
     sources = columns[2] if len(columns) == 3 else None

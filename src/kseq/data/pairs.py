@@ -97,10 +97,10 @@ class Examples:
             target: likewise, the whole targets: the decoder's inputs and outputs are
                 made from them.
             symbols: list of str, the symbol of each number; a str, a character for
-                each; or a dict from symbol to number. Of both sides. Defaults to None:
-                the numbers themselves, `"0"`, `"1"`, ...
-            source_symbols: likewise, of the sources alone. Defaults to None: `symbols`.
-            target_symbols: likewise, of the targets alone. Defaults to None: `symbols`.
+                each; or a dict from symbol to number. For both sides. Defaults to
+                None: the numbers themselves, `"0"`, `"1"`, ...
+            source_symbols: symbols of the sources only. Defaults to None: `symbols`.
+            target_symbols: symbols of the targets only. Defaults to None: `symbols`.
             start: str or int, the symbol, or its number, that begins each target; it
                 is dropped. Defaults to None: targets begin with their first symbol.
             end: str or int, the symbol that ends rows. Rows without it end with their

@@ -110,7 +110,7 @@ class Sampling(Search):
                 lambda row: tf.random.stateless_uniform(
                     [steps, self.n], [self.seed, tf.cast(row, tf.int64)]
                 ),
-                # And one more: an array of no rows has no shape.
+                # One extra row: TensorFlow cannot stack the results of no rows.
                 tf.pad(problem.rows, [[0, 1]]),
                 fn_output_signature=tf.TensorSpec([None, self.n], tf.float32),
             )  # (batch + 1, steps, n)

@@ -188,12 +188,12 @@ class Search:
         raise NotImplementedError
 
     def tensor_options(self) -> dict[str, Any]:
-        """Returns the attributes that `search` takes as scalar tensors too.
+        """Returns the attributes that `search` also accepts as scalar tensors.
 
-        Those of a search whose own class defines this method are arguments of the graph
-        that `Seq2Seq.generate` compiles: another value of them traces nothing. Every
-        other attribute, and all of a class that does not define it, is a constant of
-        the graph, and another value of it traces another.
+        `Seq2Seq.generate` passes them to its compiled graph as arguments, so a new
+        value needs no new trace. All other attributes are constants of the graph: a new
+        value is traced again. A subclass must define this method itself; an inherited
+        definition is ignored.
 
         Returns:
             Dict of numpy scalars. Default: empty.

@@ -441,7 +441,7 @@ class Seq2Seq(DistributedTraining):
         """Multiplies the weights of target tokens by those of `class_weight`."""
         if self._class_weights is None:
             return sample_weight
-        # Ids out of range are the loss's to refuse.
+        # The loss refuses ids out of range; this only keeps the lookup valid.
         ids = tf.clip_by_value(tf.cast(y, tf.int32), 0, len(self._class_weights) - 1)
         by_id = tf.gather(tf.constant(self._class_weights), ids)  # (batch, time)
         return token_weights(y, sample_weight) * by_id
