@@ -110,7 +110,7 @@ def loss_of(logits: Any, targets: np.ndarray = TARGETS) -> float:
 def test_a_ratio_of_one_is_taken_for_all_steps_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def never(*_: Any) -> None:
+    def never(*_: Any, **__: Any) -> None:
         raise AssertionError("step by step")
 
     model = drawn(attention="dot")
