@@ -241,9 +241,9 @@ def test_fit_throws_the_coin_that_compile_names(
     thrown: list[Any] = []
     real = seq2seq.fed_back_logits
 
-    def noting(inference: Any, decoder: Any, x: Any, *rest: Any) -> Any:
+    def noting(inference: Any, decoder: Any, x: Any, *rest: Any, **further: Any) -> Any:
         thrown.append((float(rest[0]), rest[1], rest[3]))
-        return real(inference, decoder, x, *rest)
+        return real(inference, decoder, x, *rest, **further)
 
     monkeypatch.setattr(seq2seq, "fed_back_logits", noting)
     fitted(drawn(), teacher_forcing_ratio=0.25, teacher_forcing_coin=coin)
