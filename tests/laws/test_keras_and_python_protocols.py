@@ -49,6 +49,10 @@ INPUTS = {name: tf.constant(np.minimum(ids, 8)) for name, ids in INPUTS.items()}
 SOURCE = INPUTS["encoder_inputs"].numpy()
 
 
+# Keras has tf.data compile its functions all the same, and TensorFlow warns of that.
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the:UserWarning")
+
+
 @pytest.fixture(autouse=True)
 def without_compiling(request: pytest.FixtureRequest) -> Iterator[None]:
     """Runs all but the tests named so without compiling, which takes most time."""
@@ -256,8 +260,8 @@ def test_export_compiled(tmp_path: Path) -> None:
     model = model_of("input-feeding", decoded=True)
     model.quantize("int8")
     model.export(tmp_path / "exported", verbose=False)
-    found = tf.saved_model.load(tmp_path / "exported").serve(INPUTS)
-    np.testing.assert_allclose(found, model(INPUTS), atol=1e-5)
+    loaded = tf.saved_model.load(tmp_path / "exported")
+    np.testing.assert_allclose(loaded.serve(INPUTS), model(INPUTS), atol=1e-5)
 
 
 @before_and_after

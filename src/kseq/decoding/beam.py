@@ -567,7 +567,7 @@ class _Expansion:
         _, _, *outputs = tf.while_loop(
             lambda k, *_: k < count,
             back,
-            (tf.constant(0), tf.zeros([self.batch, n], tf.int32), *outputs),
+            (tf.constant(0), tf.zeros_like(pool.beam), *outputs),
         )
         names = ["tokens", "log_probs", "attention"][: len(outputs)]
         found = {
