@@ -255,9 +255,9 @@ def test_what_cannot_be_exported_is_told(
     model = ["export", "-m", str(tmp_path / "model")]
     out = ["-o", str(tmp_path / "new")]
     for flags, status, words in (
-        ([*model, *out], 2, "Give --format"),
-        ([*model, "--format", "onnx"], 2, "Give -o"),
-        (["export", *out, "--format", "onnx"], 2, "Give -m"),
+        ([*model, *out], 2, "--format is required"),
+        ([*model, "--format", "onnx"], 2, "-o FOLDER is required"),
+        (["export", *out, "--format", "onnx"], 2, "-m FOLDER is required"),
         ([*model, *out, "--format", "onnx", "--beam", "3"], 2, "--beam"),
         ([*model, *out, "--format", "onnx"], 1, "kseq[onnx]"),
         ([*model, *out, "--format", "savedmodel", "--beam", "1"], 2, "`beam`"),

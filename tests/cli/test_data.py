@@ -256,5 +256,6 @@ def test_recordio_takes_limits_one_vocabulary_or_given_ones(
     assert Vocabulary.load(tmp_path / "job/vocab.src.json").tokens[4:] == ("a",)
     both = kseq(*flags, "--overwrite", "--source-vocab", vocab, "--shared-vocab")
     assert_one_line(both, 2, "--shared-vocab")
-    assert_one_line(kseq(*flags, "--max-vocab-size", 0, "--overwrite"), 2, "max_size")
-    assert_one_line(kseq(*flags[:4], "-o", tmp_path), 2, "Give --target FILE")
+    none = kseq(*flags, "--max-vocab-size", 0, "--overwrite")
+    assert_one_line(none, 2, "--max-vocab-size must be")
+    assert_one_line(kseq(*flags[:4], "-o", tmp_path), 2, "--target FILE is required")

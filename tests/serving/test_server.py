@@ -215,11 +215,11 @@ def test_the_example_trains_and_serves_its_page(tmp_path: Path) -> None:
     ("flags", "status", "words"),
     [
         (["-m", "missing"], 1, "missing"),
-        ([], 2, "Give -m FOLDER"),
+        ([], 2, "-m FOLDER is required"),
         (["-m", "{folder}", "--port", "{port}"], 1, "cannot be had"),
         (["-m", "{folder}", "--port", "70000"], 2, "0..65535"),
-        (["-m", "{folder}", "--max-batch", "0"], 2, "max_batch"),
-        (["-m", "{folder}", "--max-wait", "-1"], 2, "max_wait"),
+        (["-m", "{folder}", "--max-batch", "0"], 2, "--max-batch"),
+        (["-m", "{folder}", "--max-wait", "-1"], 2, "--max-wait"),
     ],
 )
 def test_what_cannot_be_served_is_one_line(

@@ -198,6 +198,7 @@ def _add_public(parser: Parser, name: str) -> None:
 
 
 def _add_recordio(parser: Parser) -> None:
+    parser.aliases = {"max_size": "max_vocab_size"}
     parser.usage = (
         "kseq data recordio -s FILE -t FILE -vs FILE -vt FILE -o FOLDER [OPTIONS]"
     )
