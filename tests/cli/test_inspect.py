@@ -114,4 +114,4 @@ def test_a_damaged_file_is_named(kseq: Kseq, run_folder: Path, tmp_path: Path) -
 
 def test_a_wrong_flag_is_named(kseq: Kseq, run_folder: Path) -> None:
     assert_one_line(kseq("inspect", run_folder, "--everything"), 2, "--everything")
-    assert_one_line(kseq("inspect"), 2, "folder")
+    assert_one_line(kseq("inspect"), 2, "FOLDER is required")

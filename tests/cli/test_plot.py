@@ -106,7 +106,7 @@ def test_errors_are_one_line(
 ) -> None:
     picture = tmp_path / "p.png"
     call = ("plot", run_folder, "-o", picture)
-    assert_one_line(kseq("plot", "-o", picture), 2, "folders")
+    assert_one_line(kseq("plot", "-o", picture), 2, "FOLDER is required")
     assert_one_line(kseq("plot", run_folder), 2, "-o FILE.png")
     assert_one_line(kseq("plot", run_folder, "-o", "p.txt"), 2, "p.txt", ".svg")
     assert_one_line(kseq("plot", "nix", "-o", picture), 1, "'nix'")

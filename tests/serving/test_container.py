@@ -282,4 +282,4 @@ def test_what_is_not_there_is_one_line(
     assert "--port is for serve" in capsys.readouterr().err
     for argv in (["sagemaker"], ["sagemaker", "deploy"]):
         assert main(argv) == 2
-        assert "Give train or serve" in capsys.readouterr().err
+        assert "must be train or serve" in capsys.readouterr().err
