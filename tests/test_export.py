@@ -260,7 +260,7 @@ def test_what_cannot_be_exported_is_told(
         (["export", *out, "--format", "onnx"], 2, "-m FOLDER is required"),
         ([*model, *out, "--format", "onnx", "--beam", "3"], 2, "--beam"),
         ([*model, *out, "--format", "onnx"], 1, "kseq[onnx]"),
-        ([*model, *out, "--format", "savedmodel", "--beam", "1"], 2, "`beam`"),
+        ([*model, *out, "--format", "savedmodel", "--beam", "1"], 2, "--beam must be"),
     ):
         assert main(flags) == status
         assert words in capsys.readouterr().err
