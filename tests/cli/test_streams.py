@@ -110,5 +110,6 @@ def test_a_signal_ends_it_without_a_word(
     # More than a pipe holds: it is written when the command reads.
     process.stdin.write(b"a\n" * 100_000)
     process.send_signal(number)
+    process.wait(timeout=300)  # with its input open: its end would be an error
     out, err = process.communicate(timeout=300)
     assert (process.returncode, out, err) == (status, b"", b"")
