@@ -12,9 +12,12 @@ cannot add yet.
 """
 
 import argparse
+import os
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import keras
 
@@ -108,8 +111,13 @@ def main() -> None:
     print("sums that it has never seen:")
     show(task, sums[:10], answers[:10])
     print(f"whole-sum accuracy: {right / len(sums):.4f}")
+    # `make demo` runs in an environment that the shell of its user is not in.
+    command = "kseq"
+    if shutil.which(command) is None:
+        command = os.path.relpath(Path(sys.executable).with_name(command))
+    folder = shlex.quote(args.output)
     print("a sum of your own:")
-    print(f"  echo {sums[0].strip()} | kseq translate -m {shlex.quote(args.output)}")
+    print(f"  echo {sums[0].strip()} | {command} translate -m {folder}")
 
 
 if __name__ == "__main__":

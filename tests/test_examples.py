@@ -56,7 +56,7 @@ def test_the_demo_prints_short_plain_lines_and_ends_with_sums_and_a_command(
     # In a log nothing moves.
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", printed)
     lines = printed.splitlines()
-    assert max(map(len, lines)) <= 88
+    assert max(map(len, lines[:-1])) <= 88
     assert sum(line.startswith("epoch ") for line in lines) == 6
     *unseen, accuracy, own, command = lines[-9:]
     shown = {}
@@ -69,7 +69,7 @@ def test_the_demo_prints_short_plain_lines_and_ends_with_sums_and_a_command(
         shown[text] = answer
     assert re.fullmatch(r"whole-sum accuracy: [01]\.\d{4}", accuracy)
     assert own == "a sum of your own:"
-    assert re.fullmatch(r"  echo \d\+\d \| kseq translate -m adder", command)
+    assert re.fullmatch(r"  echo \d\+\d \| \S*kseq translate -m adder", command)
     assert (tmp_path / "addition.png").stat().st_size > 1000
     # The command exists and answers.
     translator = Translator.load(tmp_path / "adder")
