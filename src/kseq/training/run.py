@@ -540,7 +540,7 @@ class _Run(keras.callbacks.Callback):
         if settings.max_epochs is not None and epoch >= settings.max_epochs:
             return f"{epoch:g} epochs"
         if settings.max_seconds is not None and self._seconds() >= settings.max_seconds:
-            return f"{self._seconds():.0f} seconds"
+            return f"{settings.max_seconds:g} seconds"
         count = waited(self._values(), settings.min_improvement)
         limit = settings.max_checkpoints_not_improved
         if (
