@@ -14,6 +14,10 @@ UPDATES = 6
 CHECKPOINT_UPDATES = 2
 
 
+# Where Python's `str.splitlines` ends a line.
+BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+
+
 @dataclasses.dataclass(frozen=True)
 class Result:
     """What a call of the command came to."""
@@ -100,4 +104,26 @@ def _train(texts: Path, folder: Path, seed: int, *options: str) -> Path:
         ]
     )
     assert status == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def breaking_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model whose outputs are line breaks and nothing else."""
+    import keras
+
+    from kseq import Translator, build_seq2seq
+    from kseq.data import Vocabulary
+
+    keras.utils.set_random_seed(1)
+    source = Vocabulary(list("ab"), "characters")
+    target = Vocabulary(list(BREAKS), "characters")
+    model = build_seq2seq(
+        source_vocab_size=len(source),
+        target_vocab_size=len(target),
+        units=8,
+        attention="dot",
+    )
+    folder = tmp_path_factory.mktemp("breaking") / "model"
+    Translator(model, source, target).save(folder)
     return folder

@@ -12,7 +12,7 @@ import pytest
 from kseq import Translator, perplexity
 from kseq.evaluation import evaluate_texts
 
-from .conftest import Kseq, assert_one_line
+from .conftest import BREAKS, Kseq, assert_one_line
 
 
 @pytest.fixture
@@ -145,6 +145,24 @@ def test_a_table_is_read(kseq: Kseq, run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "pairs.tsv").write_text("source\ttarget\n0 1\t0 1\n2\t2\n")
     table = ("--table", tmp_path / "pairs.tsv", "--metrics", "loss", "--json")
     assert json.loads(kseq("evaluate", "-m", run_folder, *table).out)["pairs"] == 2
+
+
+def test_outputs_are_a_line_for_each_pair_and_are_measured_as_they_were(
+    kseq: Kseq, breaking_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.csv").write_text('source,target\nab,"\n\n"\na,"\n"\n')
+    table = ("--table", tmp_path / "x.csv", "--metrics", "exact_match", "--json")
+    written = ("--outputs", tmp_path / "out")
+    assert kseq("evaluate", "-m", breaking_folder, *table, *written).status == 1
+    (tmp_path / "x.csv").write_text('source,target\nab,"\n\nx"\na,"x\u2028"\n')
+    assert kseq("evaluate", "-m", breaking_folder, *table, *written).status == 0
+    lines = (tmp_path / "out").read_text().splitlines()
+    assert (len(lines), set("".join(lines)) & set(BREAKS)) == (2, set())
+    (tmp_path / "h").write_text("x\\u2028\n")
+    (tmp_path / "t").write_text("x\u2028\n")
+    given = ("--hypotheses", tmp_path / "h", "-t", tmp_path / "t", "--json")
+    found = json.loads(kseq("evaluate", *given, "--metrics", "exact_match").out)
+    assert found["metrics"] == {"exact_match": 1.0}
 
 
 def test_errors_are_one_line(

@@ -42,6 +42,17 @@ def test_tokens_have_scores_of_their_own(
     )
 
 
+def test_a_row_is_a_line_of_json_whatever_its_tokens(
+    kseq: Kseq, breaking_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "s").write_text("ab\n")
+    (tmp_path / "t").write_text("\x85\u2028\n")
+    call = ("score", "-m", breaking_folder, "-s", tmp_path / "s", "-t", tmp_path / "t")
+    (line,) = kseq(*call, "--json").out.splitlines()
+    tokens = [token["token"] for token in json.loads(line)["tokens"]]
+    assert tokens == ["\x85", "\u2028", "</s>"]
+
+
 def test_several_models_score_as_one(
     kseq: Kseq, run_folder: Path, other_folder: Path, texts: Path
 ) -> None:

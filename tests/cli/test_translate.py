@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli.conftest import Kseq, assert_one_line
+from cli.conftest import BREAKS, Kseq, assert_one_line
 
 from kseq import Translator
 from kseq.cli import main
@@ -33,6 +33,35 @@ def translator(run_folder: Path) -> Translator:
 
 
 # What comes out.
+
+
+@pytest.mark.parametrize("output", ["text", "scores", "alignments", "json"])
+def test_a_line_in_is_a_line_out_whatever_the_model_puts_out(
+    kseq: Kseq, breaking_folder: Path, tmp_path: Path, output: str
+) -> None:
+    (tmp_path / "in.txt").write_text("ab\na\nbbb\n")
+    flags = ("--sample", "--min-length", 30, "--max-length", 30, "--suppress-unknown")
+    call = ("translate", "-m", breaking_folder, "-i", tmp_path / "in.txt")
+    found = kseq(*call, *flags, "--nbest", 2, "--output", output)
+    assert (found.status, found.err) == (0, "")
+    lines = found.out.splitlines()
+    assert found.out == "".join(f"{line}\n" for line in lines)
+    assert len(lines) == (3 if output == "json" else 6)
+    translator = Translator.load(breaking_folder)
+    search = Sampling(n=2, min_length=30, suppress_unknown=True)
+    expected = [
+        row.text
+        for rows in translator.n_best(["ab", "a", "bbb"], search, max_length=30)
+        for row in rows
+    ]
+    assert set("".join(expected)) == set(BREAKS)
+    if output == "json":
+        outputs = [row for line in lines for row in json.loads(line)["outputs"]]
+        assert [row["text"] for row in outputs] == expected
+        return
+    column = {"text": 0, "scores": 1, "alignments": 0}[output]
+    texts = [line.split("\t")[column] for line in lines]
+    assert [text.encode().decode("unicode_escape") for text in texts] == expected
 
 
 def test_each_line_has_its_output_the_empty_one_an_empty_one(
