@@ -237,6 +237,21 @@ def test_validation_data_are_told_once() -> None:
             "`target_language` needs corpus='multi30k'",
         ),
         ({"ctf": "c"}, "`ctf` needs `source_symbols`"),
+        ({**PARALLEL, "symbols_vocab": True}, "`symbols_vocab` needs `ctf`"),
+        *(
+            (
+                {"ctf": "c", "source_symbols": "s", "symbols_vocab": True, **further},
+                f"`{name}` must be left out with `symbols_vocab`",
+            )
+            for further in (
+                {"target_tokenizer": "characters"},
+                {"lower_case": True},
+                {"source_vocab": "v"},
+                {"shared_vocab": True},
+                {"max_vocab_size": 9},
+            )
+            for name in further
+        ),
         (
             {**PARALLEL, "shared_vocab": True, "source_vocab": "v"},
             "`shared_vocab` must be False where a vocabulary is given",

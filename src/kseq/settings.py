@@ -398,6 +398,9 @@ class DataSettings:
         source_symbols: File with the source symbols of a CTF file, one a line.
         target_symbols: File with the target symbols of a CTF file. Default: the source
             symbols.
+        symbols_vocab: Make the vocabularies of the files of symbols, every symbol in its
+            order (see `kseq.data.ctf_vocabulary`). Without `target_symbols` both sides
+            have the same. Default False: of the tokens of the training data.
         corpus: Public corpus, `"cmudict"` or `"multi30k"`. It is downloaded, or read
             from `data`.
         data: Folder with the files of `corpus`. Default: they are downloaded.
@@ -449,6 +452,7 @@ class DataSettings:
     validation_ctf: str | None = None
     source_symbols: str | None = None
     target_symbols: str | None = None
+    symbols_vocab: bool = False
     corpus: Literal["cmudict", "multi30k"] | None = None
     data: str | None = None
     source_language: str | None = None
@@ -542,6 +546,8 @@ class DataSettings:
             raise ValueError("`table_header` needs `table`. Received: False.")
         if ctfs and not self.source_symbols:
             raise ValueError("`ctf` needs `source_symbols`, the symbols by index.")
+        if self.symbols_vocab and not self.ctf:
+            raise ValueError("`symbols_vocab` needs `ctf`. Received: True.")
         self._check_vocabularies()
 
     def _check_vocabularies(self) -> None:
@@ -556,6 +562,12 @@ class DataSettings:
                 f"`{given[0]}` must be left out with `prepared`, whose texts are ids "
                 f"already. Received: {getattr(self, given[0])!r}."
             )
+        for name in _OF_VOCABULARIES:
+            if self.symbols_vocab and name in given:
+                raise ValueError(
+                    f"`{name}` must be left out with `symbols_vocab`, whose symbols "
+                    f"are the tokens. Received: {getattr(self, name)!r}."
+                )
         for name in ("min_frequency", "max_vocab_size"):
             if self.source_vocab and self.target_vocab and name in given:
                 raise ValueError(
@@ -578,8 +590,8 @@ class DataSettings:
         return _to_dict(self)
 
 
-# What has been decided where data are prepared.
-_OF_TEXTS = (
+# What has been decided where the vocabularies are symbols.
+_OF_VOCABULARIES = (
     "tokenizer",
     "source_tokenizer",
     "target_tokenizer",
@@ -589,6 +601,10 @@ _OF_TEXTS = (
     "shared_vocab",
     "min_frequency",
     "max_vocab_size",
+)
+# What has been decided where data are prepared.
+_OF_TEXTS = (
+    *_OF_VOCABULARIES,
     "max_source_length",
     "max_target_length",
     "overlong",

@@ -92,6 +92,28 @@ def test_a_ctf_file_is_read_by_its_symbols(tmp_path: Path) -> None:
     assert found.validation == (["a b"], ["Y"])
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_symbols_of_a_ctf_file_may_be_the_vocabularies(
+    tmp_path: Path, shared: bool
+) -> None:
+    for name, symbols in (("s", "X b </s> a <s> Y"), ("t", "Z Y <s> </s> X")):
+        (tmp_path / f"{name}.symbols").write_text("\n".join(symbols.split()) + "\n")
+    (tmp_path / "train.ctf").write_text("0 |S0 3:1 |S1 0:1\n0 |S0 1:1\n")
+    settings = DataSettings(
+        ctf=str(tmp_path / "train.ctf"),
+        validation_ctf=str(tmp_path / "train.ctf"),
+        source_symbols=str(tmp_path / "s.symbols"),
+        target_symbols=None if shared else str(tmp_path / "t.symbols"),
+        symbols_vocab=True,
+    )
+    found = read_data(settings).examples
+    assert texts(found) == [("a b", "X" if shared else "Z")]
+    assert found.source_vocab.tokens[4:] == ("X", "b", "a", "Y")
+    assert found.target_vocab.tokens[4:] == (
+        ("X", "b", "a", "Y") if shared else ("Z", "Y", "X")
+    )
+
+
 @pytest.mark.parametrize(
     ("settings", "split", "wanted"),
     [

@@ -21,6 +21,7 @@ from kseq.data.corpora import (
     read_table,
 )
 from kseq.data.formats import (
+    ctf_vocabulary,
     read_ctf,
     read_recordio,
     recordio_answers,
@@ -63,6 +64,7 @@ __all__ = [
     "WhitespaceTokenizer",
     "choose_buckets",
     "cmudict",
+    "ctf_vocabulary",
     "encode_pairs",
     "even_buckets",
     "from_pairs",

@@ -12,6 +12,7 @@ from kseq.data import (
     ShardedExamples,
     Vocabulary,
     cmudict,
+    ctf_vocabulary,
     encode_pairs,
     multi30k,
     read_ctf,
@@ -146,6 +147,11 @@ def build_vocabularies(
     Returns:
         Those of the sources and of the targets.
     """
+    if settings.symbols_vocab:
+        source = ctf_vocabulary(str(settings.source_symbols))
+        if settings.target_symbols is None:
+            return source, source
+        return source, ctf_vocabulary(settings.target_symbols)
     defaults = _TOKENIZERS.get(str(settings.corpus), ("whitespace", "whitespace"))
     names = [
         getattr(settings, f"{side}_tokenizer") or settings.tokenizer or default

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from kseq.data import CorpusCounts, read_ctf, write_ctf
+from kseq.data import CorpusCounts, ctf_vocabulary, read_ctf, write_ctf
 
 LETTERS = ["'", "</s>", "<s/>", "<s>", "A", "B", "D", "I"]
 SOUNDS = ["~AE", "~AH", "~B", "~D", "~IY", "<s>", "</s>"]
@@ -207,6 +207,21 @@ def test_a_bad_symbol_of_a_file_is_named_by_its_line(tmp_path: Path) -> None:
     mapping.write_text("a\nb\n\nc\n")
     with pytest.raises(ValueError, match=r"mapping, line 3: a symbol must not be empt"):
         read_ctf(ctf(tmp_path, ""), mapping)
+
+
+def test_a_mapping_is_a_vocabulary_in_its_order_with_the_marks_as_ours(
+    tmp_path: Path,
+) -> None:
+    mapping = tmp_path / "mapping"
+    mapping.write_text("b\n</s>\n<s/>\n<s>\na\n<unk>\n~a\n")
+    vocab = ctf_vocabulary(mapping)
+    assert vocab.tokens[4:] == ("b", "<s/>", "a", "~a")
+    assert vocab == ctf_vocabulary(mapping.read_text().split())
+    data = ctf(tmp_path, "0 |S0 3:1 |S1 3:1\n0 |S0 4:1 |S1 6:1\n0 |S0 1:1 |S1 1:1\n")
+    ((source, target),) = read_ctf(data, mapping)
+    assert vocab.encode([source, target], strict=True).tolist() == [[6, 3], [7, 3]]
+    with pytest.raises(ValueError, match="`symbols`, index 1: the symbol 'a' is there"):
+        ctf_vocabulary(["a", "a"])
 
 
 def test_an_empty_file_has_no_pairs(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Formats of other systems, read and written."""
 
-from kseq.data.formats.ctf import read_ctf, write_ctf
+from kseq.data.formats.ctf import ctf_vocabulary, read_ctf, write_ctf
 from kseq.data.formats.recordio import (
     read_recordio,
     recordio_answers,
@@ -9,6 +9,7 @@ from kseq.data.formats.recordio import (
 )
 
 __all__ = [
+    "ctf_vocabulary",
     "read_ctf",
     "read_recordio",
     "recordio_answers",

@@ -20,7 +20,12 @@ from typing import Any, BinaryIO
 from kseq.checks import check_boolean, check_texts
 from kseq.data.corpora.corpus import Corpus, Reading
 from kseq.data.corpora.lines import Path, check_files, decoded, read_lines
-from kseq.data.vocabulary import END_TOKEN, START_TOKEN
+from kseq.data.vocabulary import (
+    END_TOKEN,
+    SPECIAL_TOKENS,
+    START_TOKEN,
+    Vocabulary,
+)
 from kseq.files import whole_file
 
 Symbols = Path | Iterable[str]
@@ -108,6 +113,37 @@ def read_ctf(
                 )
 
     return Corpus(read, files)
+
+
+def ctf_vocabulary(symbols: Symbols) -> Vocabulary:
+    r"""Returns the vocabulary of a CTF mapping file, whatever the data hold.
+
+    The symbols have the ids from 4 in the order of the mapping. `<s>` and `</s>`, which
+    begin and end a sequence in CNTK too, are the vocabulary's own, ids 2 and 3; so are
+    `<pad>` and `<unk>`, 0 and 1, where the mapping has them. So the symbol of CNTK's
+    index k has the id k + 4, less the number of these four that stand before it.
+
+    Args:
+        symbols: path of the mapping file, a symbol a line, or list of str.
+
+    Returns:
+        A `Vocabulary` of tokens separated by white space, for the texts of `read_ctf`.
+
+    Raises:
+        TypeError: if `symbols` is of another type.
+        OSError: if the file does not exist or is a folder.
+        ValueError: if a symbol is empty, repeated or holds white space.
+
+    Example:
+        >>> from kseq.data import ctf_vocabulary
+        >>> vocab = ctf_vocabulary(["'", "</s>", "<s>", "A", "~AA"])
+        >>> vocab.tokens
+        ('<pad>', '<unk>', '<s>', '</s>', "'", 'A', '~AA')
+        >>> vocab.encode(["A ~AA"])
+        array([[5, 6, 3]], dtype=int32)
+    """
+    table = _check_symbols("symbols", symbols)
+    return Vocabulary([symbol for symbol in table if symbol not in SPECIAL_TOKENS])
 
 
 def write_ctf(
