@@ -100,7 +100,7 @@ def main() -> None:
     )
 
     learning_curve(history, path="addition.png")
-    translator = Translator(model, task.vocab, task.vocab)
+    translator = Translator(model, task.vocab, task.target_vocab)
     translator.save(args.output, overwrite=True)
     print(f"saved the model to {args.output}/ and its learning curve to addition.png")
     print(f"training steps took {times.total:.0f} s")

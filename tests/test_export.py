@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kseq import Ensemble, Translator, build_seq2seq
 from kseq.cli.main import main
@@ -168,13 +169,43 @@ def test_white_space_and_lower_case_are_as_in_python(tmp_path: Path) -> None:
     )
 
 
+def test_texts_are_justified_as_in_python(tmp_path: Path) -> None:
+    vocabs = [Vocabulary(list("0123456789+ "), "characters", n) for n in (7, 4)]
+    keras.utils.set_random_seed(2)
+    model = build_seq2seq(
+        source_vocab_size=len(vocabs[0]),
+        target_vocab_size=len(vocabs[1]),
+        units=8,
+        kernel_initializer="uniform",
+        initializer_scale=1.5,
+    )
+    translator = Translator(model, *vocabs)
+    texts = ["325+78", " 325+78", "9+1", "", "  ", "1  + 2", "3+x "]
+    outputs = ["403", " 403", "10", "", " ", "  3", "x"]
+    export_saved_model(translator, tmp_path / "out", beam=2)
+    feeds = {
+        "text_greedy": {"texts": texts},
+        "text_score": {"texts": texts, "outputs": outputs},
+    }
+    (found,) = without_kseq(RUN_ALL, json.dumps([[str(tmp_path / "out"), feeds]]))
+    expected = translator.translate(texts)
+    assert [row[0] for row in found["text_greedy"]["texts"]] == expected
+    assert [bool(text) for text in expected[3:5]] == [False, False]
+    np.testing.assert_allclose(
+        found["text_score"]["scores"], translator.score(texts, outputs), atol=1e-4
+    )
+    loaded = tf.saved_model.load(str(tmp_path / "out"))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 7 characters"):
+        loaded.signatures["text_greedy"](texts=tf.constant(["1000+100"]))
+
+
 def test_other_tokenizers_and_ensembles_have_signatures_of_ids(tmp_path: Path) -> None:
     first = make()
     ensemble = Ensemble([first.model, make(2).model])
-    source = Vocabulary(list("ab "), tokenizer="characters", width=4)
+    source = Vocabulary(["a", "b"], tokenizer="moses:en")
     assert not any(
         name.startswith("text")
-        for name in export_saved_model(make(source=source), tmp_path / "width")
+        for name in export_saved_model(make(source=source), tmp_path / "moses")
     )
     translator = Translator(ensemble, LETTERS, WORDS)
     export_saved_model(translator, tmp_path / "both", beam=2)

@@ -406,6 +406,15 @@ def test_outputs_are_scored_as_they_were_found(translator: Translator) -> None:
         translator.score(["a", "b"], ["w1"])
 
 
+def test_a_prefix_of_a_justified_output_is_not_justified() -> None:
+    letters = Vocabulary([*"abcdefg "], "characters", width=7)
+    sizes = dict.fromkeys(("source_vocab_size", "target_vocab_size"), len(letters))
+    found = Translator(make(**sizes), letters, letters).n_best(
+        ["ab", ""], prefixes=["c", "c"]
+    )
+    assert [row[0].tokens[0] for row in found if row] == ["c"]
+
+
 def test_outputs_go_on_from_prefixes(translator: Translator) -> None:
     prefixes = ["w1 w2", "w3", "", "w4", "w5 w6", "w0"]
     found = translator.translate(TEXTS, "beam", prefixes=prefixes, max_length=6)

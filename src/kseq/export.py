@@ -252,6 +252,7 @@ class _Text(tf.Module):
         super().__init__()
         self.kind = vocab.tokenizer.name
         self.lowers = bool(vocab.tokenizer.lower_case)
+        self.width = vocab.width
         ordinary = vocab.tokens[len(SPECIAL_TOKENS) :]
         ids = tf.range(len(SPECIAL_TOKENS), len(vocab))
         # A word that looks like a mark is unknown.
@@ -264,9 +265,24 @@ class _Text(tf.Module):
     def _cut(self, texts: Any) -> Any:
         if self.lowers:
             texts = tf.strings.lower(texts, encoding="utf-8")
+        if self.width is not None:
+            return self._justified(_stripped(texts))
         if self.kind == "characters":
             return tf.strings.unicode_split(texts, "UTF-8")
         return tf.strings.split(tf.strings.regex_replace(texts, _SPACES, " "))
+
+    def _justified(self, texts: Any) -> Any:
+        cut = tf.strings.unicode_split(texts, "UTF-8")
+        lengths = cut.row_lengths()
+        check = tf.debugging.assert_less_equal(
+            lengths,
+            tf.constant(self.width, tf.int64),
+            f"Texts must be of at most {self.width} characters.",
+        )
+        with tf.control_dependencies([check] if check is not None else []):
+            missing = tf.where(lengths > 0, self.width - lengths, 0)
+        spaces = tf.fill([tf.reduce_sum(missing)], " ")
+        return tf.concat([tf.RaggedTensor.from_row_lengths(spaces, missing), cut], 1)
 
     def lengths(self, texts: Any) -> Any:
         """Returns the number of tokens (batch,)."""
@@ -285,15 +301,19 @@ class _Text(tf.Module):
         separator = "" if self.kind == "characters" else " "
         names = tf.where(real, tf.strings.join([names, separator]), "")
         joined = tf.strings.reduce_join(names, axis=-1)
+        if self.width is not None:
+            return _stripped(joined)
         return joined if separator == "" else tf.strings.strip(joined)
 
 
+def _stripped(texts: Any) -> Any:
+    """Returns texts without the spaces, not other white space, at their ends."""
+    return tf.strings.regex_replace(texts, "^ +| +$", "")
+
+
 def _has_graph(vocab: Vocabulary) -> bool:
-    return (
-        vocab.tokenizer.name in ("whitespace", "characters")
-        and vocab.width is None
-        and len(vocab) > len(SPECIAL_TOKENS)
-    )
+    named = vocab.tokenizer.name in ("whitespace", "characters")
+    return named and len(vocab) > len(SPECIAL_TOKENS)
 
 
 def _onnx_parts(model: Seq2Seq) -> dict[str, tuple[Callable[..., Any], list[Any]]]:

@@ -282,7 +282,7 @@ class Translator:
         return found.sum(axis=1).tolist()
 
     def _prefix(self, prefixes: Sequence[str], count: int) -> np.ndarray:
-        ids = self.target_vocab.encode(prefixes, strict=True)
+        ids = self.target_vocab.encode(prefixes, strict=True, justify=False)
         if len(ids) != count:
             raise ValueError(
                 f"`prefixes` must hold a string for each of the {count} texts. "

@@ -136,6 +136,34 @@ def test_the_record_of_a_run_makes_the_run_again(trained: Path, tmp_path: Path) 
     assert (again / "settings.yaml").read_bytes() == Path(settings).read_bytes()
 
 
+def test_a_model_of_justified_sums_takes_and_gives_plain_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, run = str(tmp_path / "data"), str(tmp_path / "run")
+    sizes = ["--train-size", "20", "--dev-size", "4"]
+    assert main(["data", "addition", "-o", data, "--fixed-width", *sizes]) == 0
+    flags = []
+    for flag, name in (("-s", "train"), ("-vs", "dev")):
+        flags += [flag, f"{data}/{name}.source"]
+        flags += [flag.replace("s", "t"), f"{data}/{name}.target"]
+    chosen = ["--tokenizer", "characters", "--metrics", "exact_match"]
+    assert main(["train", *flags, *SMALL, *chosen, "-o", run, "--quiet"]) == 0
+    translator = Translator.load(run)
+    assert translator.source_vocab.width == 7
+    assert translator.target_vocab.width == 4
+    (tmp_path / "plain").write_text("325+78\n\n9+1\n")
+    (tmp_path / "wide").write_text(" 325+78\n\n    9+1\n")
+    outputs = []
+    for name in ("plain", "wide"):
+        capsys.readouterr()
+        assert main(["translate", "-m", run, "-i", str(tmp_path / name)]) == 0
+        outputs.append(capsys.readouterr().out.splitlines())
+    assert outputs[0] == outputs[1] == translator.translate(["325+78", "", "9+1"])
+    assert outputs[0] == [output.strip(" ") for output in outputs[0]]
+    assert main(["inspect", run]) == 0
+    assert "cut by characters, justified to 7" in capsys.readouterr().out
+
+
 def test_resume_alone_takes_the_settings_of_the_folder(
     trained: Path, tmp_path: Path
 ) -> None:

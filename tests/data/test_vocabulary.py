@@ -298,6 +298,20 @@ def test_a_width_justifies_texts_and_strips_decoded_ones() -> None:
     assert vocab != Vocabulary(["a", " "], tokenizer="characters")
 
 
+def test_a_justified_text_is_the_same_with_its_spaces_and_without() -> None:
+    vocab = Vocabulary(["a", " "], tokenizer="characters", width=3)
+    rows = vocab.encode(["a", "  a", "     a ", "a a"])
+    assert rows.tolist() == [[5, 5, 4, 3]] * 3 + [[4, 5, 4, 3]]
+    assert vocab.as_joined("  a") == "a"
+
+
+def test_an_empty_text_and_a_part_of_a_text_are_not_justified() -> None:
+    vocab = Vocabulary(["a", " "], tokenizer="characters", width=3)
+    assert vocab.encode(["", "  "]).tolist() == [[END], [END]]
+    parts = vocab.encode(["a", " a", "aaaa"], justify=False)
+    assert parts.tolist() == [[4, 3, 0, 0, 0], [5, 4, 3, 0, 0], [4, 4, 4, 4, 3]]
+
+
 def test_a_text_longer_than_the_width_is_refused() -> None:
     vocab = Vocabulary(["a", " "], tokenizer="characters", width=3)
     with pytest.raises(ValueError, match=r"at most 3 characters.*Received: 'aaaa', 4"):

@@ -168,6 +168,51 @@ def test_each_side_may_be_cut_in_its_own_way(write: Any) -> None:
     assert found.target_vocab.tokenizer.cut("X Y") == ["X", "Y"]
 
 
+def justified(write: Any, sources: list[str], **settings: Any) -> Examples:
+    given = write(tokenizer="characters", **settings)
+    for prefix in ("", "validation_"):
+        for side, rows in (("source", sources), ("target", [" 3", "12", " 5"])):
+            Path(given[f"{prefix}{side}"][0]).write_text("\n".join(rows) + "\n")
+    examples = read_data(DataSettings(**given)).examples
+    assert isinstance(examples, Examples)
+    return examples
+
+
+@pytest.mark.parametrize("settings", [{}, {"shared_vocab": True}])
+def test_the_width_of_justified_texts_is_that_of_the_vocabulary(
+    write: Any, settings: Any
+) -> None:
+    found = justified(write, [" 1+2", "10+2", " 4+1"], **settings)
+    assert (found.source_vocab.width, found.target_vocab.width) == (4, 2)
+    assert found.source_vocab.encode(["1+2"]).tolist() == [found.source[0].tolist()]
+    assert found.target_texts() == ["3", "12", "5"]
+
+
+def test_a_vocabulary_that_is_given_has_the_width_too(
+    write: Any, tmp_path: Path
+) -> None:
+    Vocabulary(list("0123456789+ "), "characters").save(tmp_path / "v.json")
+    rows = [" 1+2", "10+2", " 4+1"]
+    found = justified(write, rows, source_vocab=str(tmp_path / "v.json"))
+    assert found.source_vocab.width == 4
+    Vocabulary(list("0123456789+"), "characters").save(tmp_path / "v.json")
+    found = justified(write, rows, source_vocab=str(tmp_path / "v.json"))
+    assert found.source_vocab.width is None
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [[" 1+2", "10+2", "4+1"], ["1+2 ", "10+2", " 4+1"], ["1+ 2", "10+2", "4+ 1"]],
+    ids=["lengths", "left", "inside"],
+)
+def test_texts_that_are_not_all_justified_have_no_width(
+    write: Any, sources: list[str]
+) -> None:
+    found = justified(write, sources)
+    assert (found.source_vocab.width, found.target_vocab.width) == (None, 2)
+    assert found.source_texts() == sources
+
+
 def test_the_case_is_lowered_on_both_sides(write: Any) -> None:
     found = read_data(DataSettings(**write(lower_case=True))).examples
     assert "x" in found.target_vocab

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kseq import Seq2Seq, TrainingSettings, build_seq2seq, perplexity
-from kseq.data import Examples, from_pairs
+from kseq.data import Examples, Vocabulary, encode_pairs, from_pairs
 from kseq.decoding import LengthRatio
 from kseq.settings import METRICS, TEXT_METRICS, higher_is_better
 from kseq.training.validation import Validation
@@ -68,6 +68,13 @@ def test_the_loss_is_always_there_and_nothing_is_decoded_for_it(
     found, outputs = measure(model, examples, metrics=["accuracy"])
     assert set(found) == {"loss", "perplexity", "accuracy"}
     assert outputs == []
+
+
+def test_references_are_stripped_as_justified_outputs_are() -> None:
+    vocabs = [Vocabulary(list("0123+ "), "characters", n) for n in (3, 2)]
+    examples = encode_pairs([("1+2", " 3")], *vocabs)[0]
+    settings = TrainingSettings(metrics=["exact_match"])
+    assert Validation(examples, (["1+2"], [" 3"]), settings).references == [["3"]]
 
 
 def test_a_source_with_several_references_is_right_with_any(

@@ -262,10 +262,10 @@ def _of_model(arguments: Any, metrics: list[str]) -> dict[str, Any]:
         outputs = [output_of[source] for source in sources]
         if arguments.outputs is not None:
             _write(arguments.outputs, outputs)
-        tokenizer = translator.target_vocab.tokenizer
-        if tokenizer.lower_case or not tokenizer.restores:
+        vocab = translator.target_vocab
+        if vocab.tokenizer.lower_case or not vocab.tokenizer.restores:
             say("references are cut and joined, or lower-cased, as outputs are")
-        joined = [tokenizer.as_joined(target) for target in targets]
+        joined = [vocab.as_joined(target) for target in targets]
         scores, signatures = _of_texts(arguments, metrics, outputs, joined, sources)
         found |= scores
     return {

@@ -269,7 +269,8 @@ def _text(found: Mapping[str, Any]) -> str:
         blocks.append(
             [
                 f"{side} vocabulary: {vocab['size']:,} tokens, cut by "
-                f"{_tokenizer(vocab['tokenizer'])}",
+                f"{_tokenizer(vocab['tokenizer'])}"
+                + (f", justified to {vocab['width']}" if vocab["width"] else ""),
                 f"  {' '.join(map(_shown, vocab['first_tokens']))}"
                 f"{' ...' if vocab['size'] > _SPECIAL + _SHOWN_TOKENS else ''}",
             ]

@@ -225,7 +225,7 @@ def _search(arguments: Any, vocab: Any) -> Any:
     }
     if arguments.avoid:
         # A phrase with a token that the model does not know is never put out anyway.
-        ids = vocab.encode(arguments.avoid)
+        ids = vocab.encode(arguments.avoid, justify=False)
         constraints["forbidden"] = [
             [int(token) for token in row if token not in (0, 3)]
             for row in ids

@@ -60,7 +60,8 @@ class Vocabulary:
             by nothing), `"spacy:de"`, `"moses:de"`, a dict, or a `Tokenizer`. Defaults
             to `"whitespace"`.
         width: int or None, for characters only: texts are right-justified with spaces
-            to so many characters, and decoded texts are stripped of spaces. A space
+            to so many characters, whether they come with these spaces or without, and
+            decoded texts are stripped of spaces. An empty text stays empty. A space
             must be among the tokens. Defaults to None, texts as they are.
 
     Raises:
@@ -333,6 +334,8 @@ class Vocabulary:
         texts: Iterable[str],
         strict: bool = False,
         max_length: int | None = None,
+        *,
+        justify: bool = True,
     ) -> Ids:
         """Turns texts into rows of ids, each ended by `</s>`, padded on the right.
 
@@ -345,6 +348,8 @@ class Vocabulary:
                 Defaults to False.
             max_length: int or None, the longest row allowed, `</s>` included; longer
                 texts are cut. Defaults to None, no limit.
+            justify: bool, whether texts are justified where the vocabulary has a
+                `width`; False is for a part of a text. Defaults to True.
 
         Returns:
             int32 array of shape `(batch, longest)`.
@@ -361,13 +366,14 @@ class Vocabulary:
                    [5, 3, 0]], dtype=int32)
         """
         check_boolean("strict", strict)
+        cut = self._cut if check_boolean("justify", justify) else self._tokenizer.cut
         if max_length is not None:
             max_length = check_integer("max_length", max_length, 1)
         limit = None if max_length is None else max_length - 1
         rows = []
         for text in progress(check_texts("texts", texts), "encoding", unit="texts"):
             row = []
-            for token in self._cut(text)[:limit]:
+            for token in cut(text)[:limit]:
                 index = self._ids.get(token, UNK)
                 if index < len(SPECIAL_TOKENS):
                     if strict:
@@ -387,8 +393,10 @@ class Vocabulary:
 
     def _cut(self, text: str) -> list[str]:
         """Cuts a text, and fills it up to the width where there is one."""
-        tokens = self._tokenizer.cut(text)
         if self._width is None:
+            return self._tokenizer.cut(text)
+        tokens = self._tokenizer.cut(text.strip(" "))
+        if not tokens:
             return tokens
         # Counted once they are cut: lower-casing may add a character.
         if len(tokens) > self._width:
@@ -441,6 +449,24 @@ class Vocabulary:
             )
         ]
         return texts if self._width is None else [text.strip(" ") for text in texts]
+
+    def as_joined(self, text: str) -> str:
+        """Returns a reference in the form that decoded texts have.
+
+        Args:
+            text: str.
+
+        Returns:
+            str: what `tokenizer.as_joined` returns, stripped of spaces where the
+            vocabulary has a `width`.
+
+        Example:
+            >>> from kseq.data import Vocabulary
+            >>> Vocabulary(["4", " "], "characters", width=3).as_joined("  4")
+            '4'
+        """
+        joined = self._tokenizer.as_joined(text)
+        return joined if self._width is None else joined.strip(" ")
 
     def to_string_lookup(self, inverse: bool = False) -> keras.layers.StringLookup:
         """Returns a Keras layer with exactly these ids, for a tf.data pipeline.

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kseq.data import (
@@ -19,8 +19,9 @@ from kseq.data import (
     read_parallel,
     read_table,
 )
+from kseq.data.tokenizers import CharacterTokenizer
 from kseq.data.tokenizers import train as train_tokenizer
-from kseq.data.vocabulary import load_side
+from kseq.data.vocabulary import SPECIAL_TOKENS, load_side
 from kseq.folder import ModelFolder
 from kseq.settings import DataSettings
 
@@ -132,6 +133,9 @@ def read_data(settings: DataSettings, place: ModelFolder | None = None) -> Train
             counts.longest_target,
         )
     log.info("vocabularies: %d source and %d target tokens", *map(len, vocabs))
+    for side, vocab in zip(("sources", "targets"), vocabs, strict=True):
+        if vocab.width is not None:
+            log.info("%s: right-justified to %d characters", side, vocab.width)
     return TrainingData(examples, texts)
 
 
@@ -139,6 +143,9 @@ def build_vocabularies(
     settings: DataSettings, corpus: Corpus
 ) -> tuple[Vocabulary, Vocabulary]:
     """Builds the vocabularies of a corpus, or loads those that settings name.
+
+    A side of characters has a width where all its texts are right-justified to it: they
+    have that many characters, some begin with a space and none ends with one.
 
     Args:
         settings: `DataSettings`.
@@ -176,18 +183,37 @@ def build_vocabularies(
             )
         tokenizer = train_tokenizer(names[0], both(), settings.lower_case)
         shared = Vocabulary.build(both(), tokenizer, **limits)
-        return shared, shared
+        return _justified(shared, side(0)), _justified(shared, side(1))
     vocabs = []
     for k, (name, file) in enumerate(
         zip(names, (settings.source_vocab, settings.target_vocab), strict=True)
     ):
         tokenizer = train_tokenizer(name, side(k), settings.lower_case)
-        vocabs.append(
+        vocab = (
             Vocabulary.build(side(k), tokenizer, **limits)
             if file is None
             else Vocabulary.load(file, tokenizer)
         )
+        vocabs.append(_justified(vocab, side(k)))
     return vocabs[0], vocabs[1]
+
+
+def _justified(vocab: Vocabulary, texts: Iterable[str]) -> Vocabulary:
+    """Returns the vocabulary with the width that all texts are justified to, if any."""
+    if not isinstance(vocab.tokenizer, CharacterTokenizer) or " " not in vocab:
+        return vocab
+    widths: set[int] = set()
+    is_padded = False
+    for text in texts:
+        widths.add(len(vocab.tokenizer.cut(text)))
+        if len(widths) > 1 or text.endswith(" "):
+            return vocab
+        is_padded = is_padded or text.startswith(" ")
+    if not is_padded:
+        return vocab
+    return Vocabulary(
+        vocab.tokens[len(SPECIAL_TOKENS) :], vocab.tokenizer, widths.pop()
+    )
 
 
 def _saved(place: ModelFolder) -> tuple[Vocabulary, Vocabulary]:

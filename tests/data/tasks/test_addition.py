@@ -70,6 +70,15 @@ def test_fixed_width_justifies_both_sides_with_spaces() -> None:
     assert task.encode(["1+2+3"]).tolist() == task.encode(["   1+2+3"]).tolist()
 
 
+@pytest.mark.parametrize("width", [None, 9])
+def test_an_answer_is_encoded_as_wide_as_the_targets(width: int | None) -> None:
+    task = AdditionTask(digits=2, target_width=width)
+    examples = task.sample(20)
+    answers = [task.answer(text) for text in examples.source_texts()]
+    assert task.target_vocab.encode(answers).tolist() == examples.target.tolist()
+    assert examples.target_vocab == task.target_vocab
+
+
 def test_the_vocabulary_has_a_space_only_where_needed() -> None:
     assert "".join(AdditionTask().vocab.tokens[4:]) == "0123456789+ "
     assert "".join(AdditionTask(fixed_width=False).vocab.tokens[4:]) == "0123456789+"

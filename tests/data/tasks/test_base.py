@@ -61,12 +61,14 @@ def test_sample_split_and_stream_of_one_seed_have_nothing_in_common() -> None:
     assert not split & stream
 
 
-def test_a_sample_is_of_examples_with_one_vocabulary(task: Task) -> None:
+def test_a_sample_is_of_examples_with_the_vocabularies_of_the_task(task: Task) -> None:
     examples = task.sample(np.int64(7), seed=np.int64(1))
     assert isinstance(examples, Examples)
     assert len(examples) == 7
     assert examples.source.dtype == examples.target.dtype == np.int32
-    assert examples.source_vocab is examples.target_vocab is task.vocab
+    assert examples.source_vocab is task.vocab
+    assert examples.target_vocab is task.target_vocab
+    assert task.target_vocab.tokens == task.vocab.tokens
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,8 @@ class AdditionTask(Task):
                 )
             self.target_width = target_width
         symbols = [*"0123456789+", *(" " if fixed_width else "")]
-        width = self.source_width if fixed_width else None
-        super().__init__(Vocabulary(symbols, tokenizer="characters", width=width))
+        widths = (self.source_width, self.target_width) if fixed_width else (None, None)
+        super().__init__(*(Vocabulary(symbols, "characters", w) for w in widths))
         self._zero = self.vocab["0"]
         self._plus = self.vocab["+"]
 

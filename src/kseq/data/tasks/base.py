@@ -41,11 +41,16 @@ class Task(abc.ABC):
     below.
 
     Args:
-        vocab: `Vocabulary` of both sides.
+        vocab: `Vocabulary` of the sources.
+        target_vocab: `Vocabulary` of the targets, with the same tokens. Defaults to
+            None, the one of the sources.
     """
 
-    def __init__(self, vocab: Vocabulary) -> None:
+    def __init__(
+        self, vocab: Vocabulary, target_vocab: Vocabulary | None = None
+    ) -> None:
         self.vocab = vocab
+        self.target_vocab = vocab if target_vocab is None else target_vocab
 
     @property
     @abc.abstractmethod
@@ -252,7 +257,7 @@ class Task(abc.ABC):
         )
 
     def _examples(self, problems: Problems) -> Examples:
-        return Examples(*self._render(problems), self.vocab, self.vocab)
+        return Examples(*self._render(problems), self.vocab, self.target_vocab)
 
     def _draw_distinct(self, rng: np.random.Generator, needed: int) -> Problems:
         """Draws distinct problems, as if by drawing and skipping what came before."""
