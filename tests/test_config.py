@@ -142,6 +142,16 @@ VALUE_ERRORS = [
     ),
     ({"cell": "gru", "forget_bias": 1.0}, "`forget_bias` cell='lstm' 1.0 'gru'"),
     ({"forget_bias": math.inf}, "`forget_bias` finite inf"),
+    ({"forget_bias": 1e39}, "`forget_bias` at most 1e+38 float32 1e+39"),
+    ({"initializer_scale": 1e39}, "`initializer_scale` at most 1e+38 float32 1e+39"),
+    (
+        {"kernel_initializer": keras.initializers.STFT()},
+        "`kernel_initializer` matrices any size STFT",
+    ),
+    (
+        {"embedding_initializer": keras.initializers.Constant(np.ones(3))},
+        "`embedding_initializer` matrices any size Constant",
+    ),
     ({"cell": "simple_rnn", "fused": False}, "`fused` 'lstm' 'gru' 'simple_rnn'"),
     ({"initializer_scale": 0.0}, "`initializer_scale` > 0 0.0"),
     ({"initializer_scale": math.inf}, "`initializer_scale` finite inf"),
@@ -230,6 +240,14 @@ VALUE_ERRORS = [
 ]
 # Messages about several fields together begin with the one that asks for the rest.
 REFUSED_TOGETHER = [
+    (
+        {"attention": DotAttention(), "encoder_units": 8},
+        "attention=DotAttention widths 256 8 `units` 'general'",
+    ),
+    (
+        {"attention": DotAttention(scaled=True), "attention_previous_word": True},
+        "attention=DotAttention widths 512 256 `units`",
+    ),
     (
         {"attention": "dot", "encoder_units": 6, "decoder_units": 4},
         "attention='dot' 4 6 `attention_units` 'general'",

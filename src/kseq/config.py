@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import numbers
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,8 @@ FORMAT_VERSION = 1
 CELLS = ("lstm", "gru", "simple_rnn", "layer_norm_lstm", "layer_norm_gru")
 # The cells with layer normalization: their names, and the classes of their layers.
 _NORMALIZED = ("layer_norm_lstm", "layer_norm_gru", "LayerNormLSTM", "LayerNormGRU")
+# float32 ends at 3.4e38, and an interval [-s, s] is 2 s wide.
+_LARGEST = 1e38
 DIRECTIONS = ("forward", "bidirectional_first", "bidirectional")
 SOURCE_REPRESENTATIONS = ("embedding", "one_hot", "features")
 TARGET_REPRESENTATIONS = ("embedding", "one_hot")
@@ -247,7 +248,7 @@ class Seq2SeqConfig:
         if isinstance(self.cell, dict):
             _check_cell(self.cell)
         if isinstance(self.attention, dict):
-            _check_attention(self.attention)
+            self._check_attention_layer(self.attention)
 
     @property
     def encoder(self) -> Side:
@@ -503,13 +504,16 @@ class Seq2SeqConfig:
                     f"`{field.name}` must be in [0, 1). Received: {value}."
                 )
         scale = self.initializer_scale
-        if scale is not None and not 0 < scale < math.inf:
+        if scale is not None and not 0 < scale <= _LARGEST:
             raise ValueError(
-                f"`initializer_scale` must be > 0 and finite. Received: {scale}."
+                f"`initializer_scale` must be > 0, finite and at most {_LARGEST}, "
+                f"since weights are float32. Received: {scale}."
             )
-        if self.forget_bias is not None and not math.isfinite(self.forget_bias):
+        bias = self.forget_bias
+        if bias is not None and not abs(bias) <= _LARGEST:
             raise ValueError(
-                f"`forget_bias` must be finite. Received: {self.forget_bias}."
+                f"`forget_bias` must be finite and at most {_LARGEST} in size, since "
+                f"weights are float32. Received: {bias}."
             )
 
     def _check_pairs(self) -> None:
@@ -640,15 +644,38 @@ class Seq2SeqConfig:
                     f"multiple of `attention_heads`. Received: {units} and {heads}."
                 )
         if kind in ("dot", "scaled_dot") and self.attention_units is None:
-            query = decoder.units
-            if self.attention_previous_word:
-                query += decoder.input_dim
-            if query != self.encoder.units:
-                raise ValueError(
-                    f"attention={kind!r} needs a query as wide as the encoder's "
-                    f"output. Received: widths {query} and {self.encoder.units}. Set "
-                    "`attention_units` to project both, or take 'general'."
-                )
+            self._check_dot_widths(repr(kind), "`attention_units`")
+
+    def _check_dot_widths(self, kind: str, setting: str) -> None:
+        """Refuses a dot product of a query and a memory of two widths."""
+        query = self.decoder.units
+        if self.attention_previous_word:
+            query += self.decoder.input_dim
+        if query != self.encoder.units:
+            raise ValueError(
+                f"attention={kind} needs a query as wide as the encoder's "
+                f"output. Received: widths {query} and {self.encoder.units}. Set "
+                f"{setting} to project both, or take 'general'."
+            )
+
+    def _check_attention_layer(self, attention: dict[str, Any]) -> None:
+        """Checks a serialized attention layer."""
+        from keras import saving
+
+        from kseq.layers import Attention, DotAttention
+
+        wanted = "`attention` must be a kseq.layers.Attention, or its config."
+        try:
+            layer = saving.deserialize_keras_object(attention)
+        except Exception as error:  # a user's own class may raise anything
+            raise ValueError(
+                f"{wanted} Received: {attention!r}, which Keras cannot make a layer "
+                "of; a class of your own must be registered and imported before."
+            ) from error
+        if not isinstance(layer, Attention):
+            raise ValueError(f"{wanted} Received: {attention!r}.")
+        if isinstance(layer, DotAttention) and layer.units is None:
+            self._check_dot_widths(type(layer).__name__, "its `units`")
 
     def _check_weight_tying(self) -> None:
         tying = self.weight_tying
@@ -681,24 +708,6 @@ class Seq2SeqConfig:
                 )
 
 
-def _check_attention(attention: dict[str, Any]) -> None:
-    """Checks a serialized attention layer."""
-    from keras import saving
-
-    from kseq.layers import Attention
-
-    wanted = "`attention` must be a kseq.layers.Attention, or its config."
-    try:
-        layer = saving.deserialize_keras_object(attention)
-    except Exception as error:  # a user's own class may raise anything
-        raise ValueError(
-            f"{wanted} Received: {attention!r}, which Keras cannot make a layer of; a "
-            "class of your own must be registered and imported before."
-        ) from error
-    if not isinstance(layer, Attention):
-        raise ValueError(f"{wanted} Received: {attention!r}.")
-
-
 def _default(name: str) -> Any:
     return Seq2SeqConfig.__dataclass_fields__[name].default
 
@@ -710,11 +719,18 @@ def _check_initializer(name: str, value: Any) -> None:
     from keras import initializers
 
     try:
-        initializers.get(value)
+        made = initializers.get(value)
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"`{name}` must be the name, config or object of a Keras initializer, such "
             f"as 'glorot_uniform', 'uniform' or 'orthogonal'. Received: {value!r}."
+        ) from error
+    try:
+        made((5, 7))
+    except Exception as error:  # an initializer may raise anything
+        raise ValueError(
+            f"`{name}` must be an initializer of matrices of any size, such as "
+            f"'glorot_uniform', 'uniform' or 'orthogonal'. Received: {value!r}."
         ) from error
 
 
