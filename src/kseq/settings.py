@@ -398,9 +398,9 @@ class DataSettings:
         source_symbols: File with the source symbols of a CTF file, one a line.
         target_symbols: File with the target symbols of a CTF file. Default: the source
             symbols.
-        symbols_vocab: Make the vocabularies of the files of symbols, every symbol in its
-            order (see `kseq.data.ctf_vocabulary`). Without `target_symbols` both sides
-            have the same. Default False: of the tokens of the training data.
+        symbols_vocab: Make the vocabularies of the files of symbols, every symbol in
+            its order (see `kseq.data.ctf_vocabulary`). Without `target_symbols` both
+            sides have the same. Default False: of the tokens of the training data.
         corpus: Public corpus, `"cmudict"` or `"multi30k"`. It is downloaded, or read
             from `data`.
         data: Folder with the files of `corpus`. Default: they are downloaded.
