@@ -151,7 +151,7 @@ class _Lines:
         """Counts items that are done."""
         self.n += count
         now = time.monotonic()
-        if now < self._next or _silenced:
+        if now < self._next or _silenced or self.n == self.total:
             return
         self._next = now + _EVERY
         of = f" of {self.total:,}" if self.total else ""

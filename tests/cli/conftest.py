@@ -1,6 +1,7 @@
 """A tiny training in a folder, made once, and how tests call the command."""
 
 import dataclasses
+import math
 import random
 import re
 from collections.abc import Callable
@@ -8,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from kseq import progress
 from kseq.cli import main
 
 UPDATES = 6
 CHECKPOINT_UPDATES = 2
-
-
 # Where Python's `str.splitlines` ends a line.
 BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 
@@ -28,6 +28,12 @@ class Result:
 
 
 Kseq = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def no_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command prints does not depend on how long it takes."""
+    monkeypatch.setattr(progress, "_EVERY", math.inf)
 
 
 @pytest.fixture
