@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from kseq.distribution import global_sum
+from kseq.layers.tokens import as_int32
 
 
 def token_weights(targets: Any, sample_weight: Any = None) -> Any:
@@ -80,7 +81,7 @@ def token_losses(targets: Any, logits: Any, label_smoothing: float = 0.0) -> Any
         Vision" (label smoothing).
     """
     logits = tf.cast(logits, tf.float32)
-    targets = tf.cast(targets, tf.int32)
+    targets = as_int32(targets)
     if (
         logits.shape.rank != 3
         or targets.shape.rank != 2

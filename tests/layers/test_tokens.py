@@ -24,6 +24,19 @@ def test_ids_out_of_range_are_named(bad: int, low: int, high: int) -> None:
         TokenIds(10, "mine")(np.array([[4, bad]]))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "bad"), [("int64", 2**32 + 5), ("uint32", 2**32 - 1), ("uint64", 2**63)]
+)
+def test_no_id_wraps_around(dtype: str, bad: int) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"`mine`.*0\.\.9"):
+        TokenIds(10, "mine")(np.array([[4, bad]], dtype))
+
+
+def test_ids_are_integers() -> None:
+    with pytest.raises(TypeError, match=r"`mine` must be integers.*float32"):
+        TokenIds(10, "mine")(np.array([[4.5]]))
+
+
 def test_ids_out_of_range_are_named_in_a_graph() -> None:
     layer = TokenIds(10, "mine")
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"`mine`.*0\.\.9"):

@@ -134,6 +134,22 @@ def test_symbol_0_as_an_id_is_refused_with_the_way_out() -> None:
         make()([np.array([[4, 0, 5]]), np.array([[2, 4, 5]])])
 
 
+@pytest.mark.parametrize("where", ["encoder_inputs", "decoder_inputs", "y"])
+def test_no_id_wraps_around(where: str) -> None:
+    data = {**{name: ids.astype("int64") for name, ids in IDS.items()}, "y": TARGETS}
+    data[where] = data[where].copy()
+    data[where][0, 1] += 2**32
+    y = data.pop("y")
+    model = make()
+    model.compile()
+    for fit in (
+        lambda: model.train_on_batch(data, y),
+        lambda: model.fit(tf.data.Dataset.from_tensors((data, y)), verbose=0),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="must hold token ids"):
+            fit()
+
+
 @pytest.mark.parametrize("value", [0.5, np.nan, 2.0])
 def test_vectors_that_are_not_one_hot_are_refused(value: float) -> None:
     vectors = one_hot(X)

@@ -9,6 +9,17 @@ from keras import ops
 from kseq.layers.masking import check_right_padding
 
 
+def as_int32(ids: Any) -> Any:
+    """Returns ids as int32, an id beyond its range as the nearest that it holds.
+
+    A cast would take an id modulo 2**32, which may be that of another token.
+    """
+    ids = tf.convert_to_tensor(ids)
+    if ids.dtype in (tf.int64, tf.uint32, tf.uint64):
+        return tf.saturate_cast(tf.cast(ids, tf.int64), tf.int32)
+    return tf.cast(ids, tf.int32)
+
+
 @keras.saving.register_keras_serializable(package="kseq")
 class TokenIds(keras.layers.Layer):
     """Checks token ids inside the graph and returns them as int32.
@@ -30,6 +41,10 @@ class TokenIds(keras.layers.Layer):
 
     Returns:
         The same ids, int32.
+
+    Raises:
+        TypeError: If the ids are not integers.
+        tf.errors.InvalidArgumentError: If an id is out of range.
 
     Example:
         >>> import numpy as np
@@ -53,7 +68,12 @@ class TokenIds(keras.layers.Layer):
         self.empty_rows = empty_rows
 
     def call(self, ids: Any) -> Any:
-        ids = tf.cast(ids, tf.int32)
+        ids = tf.convert_to_tensor(ids)
+        if not ids.dtype.is_integer:
+            raise TypeError(
+                f"`{self.input_name}` must be integers. Received: {ids.dtype.name}."
+            )
+        ids = as_int32(ids)
         low, high = tf.reduce_min(ids), tf.reduce_max(ids)
         # The extremes of an empty tensor are the extremes of int32, swapped.
         inside = ((low >= 0) & (high < self.vocab_size)) | tf.equal(tf.size(ids), 0)

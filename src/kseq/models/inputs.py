@@ -9,6 +9,7 @@ import tensorflow as tf
 from kseq.config import Seq2SeqConfig
 from kseq.data.arrays import one_hot_columns
 from kseq.data.vocabulary import SPECIAL_TOKENS, START
+from kseq.layers.tokens import as_int32
 from kseq.models import decoder as decoder_module
 from kseq.models import encoder as encoder_module
 
@@ -61,6 +62,8 @@ def as_feed(inputs: Any, config: Seq2SeqConfig) -> tuple[dict[str, Any], int]:
                 feed[name] = tf.pad(feed[name], [[0, 0], [1, 0]], constant_values=START)
         else:
             _check_ids(name, value)
+            if not isinstance(value, keras.KerasTensor):
+                feed[name] = as_int32(value)
     if any(tf.is_tensor(value) for value in feed.values()):
         # Keras refuses tensors and arrays in one call.
         feed = {name: tf.convert_to_tensor(value) for name, value in feed.items()}
