@@ -725,3 +725,20 @@ def test_a_validation_split_is_a_share() -> None:
     model.compile()
     with pytest.raises(ValueError, match=r"`validation_split`.*\[0, 1\).*1\.5"):
         model.fit(*data(), validation_split=1.5)
+
+
+@pytest.mark.parametrize("method", ["fit", "train_on_batch"])
+def test_a_step_is_traced_once(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    traced: list[int] = []
+    model = make()
+    step = Seq2Seq.train_step
+
+    def counted(self: Seq2Seq, data: Any) -> Any:
+        traced.append(1)
+        return step(self, data)
+
+    monkeypatch.setattr(Seq2Seq, "train_step", counted)
+    model.compile()
+    for _ in range(2):
+        getattr(model, method)(*data())
+    assert len(traced) == 1

@@ -232,9 +232,8 @@ class Seq2Seq(DistributedTraining):
     def get_compile_config(self) -> dict[str, Any]:
         config = super().get_compile_config()
         if config:
-            if not self.optimizer.built:
-                # Loading builds it, and warns if the file has fewer variables.
-                self.optimizer.build(self.trainable_variables)
+            # Loading builds it, and warns if the file has fewer variables.
+            self._build_optimizer()
             config |= {
                 name: keras.saving.serialize_keras_object(value)
                 for name, value in {**self._feeding, **self._updating}.items()
@@ -245,7 +244,7 @@ class Seq2Seq(DistributedTraining):
     def compile_from_config(self, config: dict[str, Any]) -> None:
         # Keras refuses to call an overridden compile() on its own.
         self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
+        self._build_optimizer()
 
     def fit(
         self,
@@ -373,6 +372,16 @@ class Seq2Seq(DistributedTraining):
 
     def _make_function(self, step: Any) -> Any:
         return by_rank(lambda: super(Seq2Seq, self)._make_function(step))
+
+    def make_train_function(self, force: bool = False) -> None:
+        # A function that makes variables in its first call is traced twice.
+        with self.distribute_strategy.scope():
+            self._build_optimizer()
+        super().make_train_function(force)
+
+    def _build_optimizer(self) -> None:
+        if self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
 
     def make_predict_function(self, force: bool = False) -> None:
         kept: Any = self.predict_function
