@@ -105,6 +105,8 @@ def test_a_signal_ends_it_without_a_word(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # Tests that run in the background ignore an interrupt, and so would the child.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     assert process.stdin is not None
     # More than a pipe holds: it is written when the command reads.
