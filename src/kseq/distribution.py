@@ -151,15 +151,20 @@ class DistributedTraining(keras.Model):
         self, iterator: Any = None, data_batch: Any = None
     ) -> None:
         strategy = self._distribute_strategy
-        if strategy is not None and iterator is not None:
+        if strategy is None:
+            return
+        if iterator is not None:
             for _, _, batches in iterator:
                 data_batch = tf.nest.map_structure(
                     lambda value: strategy.experimental_local_results(value)[0],
                     next(batches),
                 )
                 break
-            iterator = None
-        super()._maybe_symbolic_build(iterator, data_batch)
+        super()._maybe_symbolic_build(data_batch=self._unpacked(data_batch))
+
+    def _unpacked(self, data: Any) -> tuple[Any, Any, Any]:
+        """Returns inputs, targets and weights of a batch, as the loss takes them."""
+        return keras.utils.unpack_x_y_sample_weight(data)
 
     def _apply_gradients(
         self, gradients: Sequence[Any], change: Callable[[Any], Any] | None = None
