@@ -4,15 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 import tensorflow as tf
+from laws.architectures import is_compiled
 
 
 @pytest.fixture(autouse=True)
-def full_product_without_compiling(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Runs the full product eagerly: compiling takes most of a small model's time.
+def most_without_compiling(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Runs most architectures eagerly: compiling takes most of a small model's time.
 
-    The pairwise cover runs the compiled graphs, as users do.
+    Users run compiled graphs: so does every option once in the quick tests, and the
+    whole pairwise cover in the slow ones. The full product is never compiled.
     """
-    eagerly = "[full-" in request.node.name
-    tf.config.run_functions_eagerly(eagerly)
+    tf.config.run_functions_eagerly(not is_compiled(request.node))
     yield
     tf.config.run_functions_eagerly(False)

@@ -59,23 +59,33 @@ TRAIN = """
         if run.get("as_one_hot"):
             data, valid_data = data.map(one_hot), valid_data.map(one_hot)
         history = model.fit(
-            data, epochs=4, verbose=0, validation_data=valid_data,
+            data, epochs=4, verbose=0,
+            validation_data=valid_data if run.get("decodes") else None,
             class_weight=dict(enumerate(run.get("class_weight", []))) or None)
         updates = keras.ops.convert_to_numpy(model.optimizer.iterations)
         assert updates == 20 // run["optimizer"].get("gradient_accumulation_steps", 1)
-        found = model.generate(valid.source)
-        np.savez(f"{folder}/{replicas}-{name}.npz", found.scores, found.tokens,
-                 *model.get_weights())
+        found = ()
+        if run.get("decodes"):
+            hypotheses = model.generate(valid.source)
+            found = hypotheses.scores, hypotheses.tokens
+        np.savez(f"{folder}/{replicas}-{name}.npz", *model.get_weights(), *found)
         with open(f"{folder}/{replicas}-{name}.json", "w") as file:
             json.dump(history.history, file)
 """
 
+# Decoding follows from the weights, and no optimizer changes how metrics are counted:
+# a few runs validate and decode.
 RUNS: dict[str, dict[str, Any]] = {
-    "plain": {"model": {"encoder_direction": "bidirectional"}, "optimizer": {}},
+    "plain": {
+        "model": {"encoder_direction": "bidirectional"},
+        "optimizer": {},
+        "decodes": True,
+    },
     "shards": {
         "model": {"encoder_direction": "bidirectional"},
         "optimizer": {"global_clipnorm": 0.05},
         "own_shards": True,
+        "decodes": True,
     },
     "global_clipnorm": {
         "model": {"cell": "gru", "reverse_source": True},
@@ -90,6 +100,7 @@ RUNS: dict[str, dict[str, Any]] = {
         },
         "optimizer": {"clipnorm": 0.02},
         "as_one_hot": True,
+        "decodes": True,
     },
     "clipvalue": {
         "model": {"cell": "simple_rnn", "decoder_units": 6},
@@ -110,6 +121,7 @@ RUNS: dict[str, dict[str, Any]] = {
             "stabilizer": "shared",
         },
         "optimizer": {"global_clipnorm": 0.05},
+        "decodes": True,
     },
     "accumulation": {
         "model": {"decoder_init": "mean"},
@@ -160,4 +172,4 @@ def test_clipping_was_put_to_the_test(results: Path) -> None:
     # Where nothing was clipped, the equality above would say nothing of clipping.
     clipped = np.load(results / "1-global_clipnorm.npz")
     unclipped = np.load(results / "1-unclipped.npz")
-    assert not np.allclose(clipped["arr_2"], unclipped["arr_2"], atol=1e-3)
+    assert not np.allclose(clipped["arr_0"], unclipped["arr_0"], atol=1e-3)

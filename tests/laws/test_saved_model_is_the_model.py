@@ -68,10 +68,11 @@ def test_another_process_decodes_the_same_from_the_file(
             logits=step["logits"],
         )
         model.save(tmp_path / f"{k:03}.keras")
-    # The full product is not compiled, here as there: see conftest.py.
+    # What is not compiled here is not compiled there: see conftest.py.
     eagerly = tf.config.functions_run_eagerly()
     assert int(run_child(COMPARE, tmp_path, "kseq", eagerly)) == len(rows)
-    assert int(run_child(COMPARE, tmp_path, "plain", eagerly)) == len(rows)
+    if not eagerly:  # Keras's own loader finds all layers alike.
+        assert int(run_child(COMPARE, tmp_path, "plain", eagerly)) == len(rows)
 
 
 def test_another_process_translates_the_same_from_the_folder(tmp_path: Path) -> None:

@@ -402,6 +402,7 @@ def test_the_gradients_are_the_numeric_ones(
     values += [draw(len(mask), 2, dtype="float64", seed=i) for i in layer.state_size]
     values += [draw(*shape, dtype="float64", seed=i) for i, shape in enumerate(shapes)]
 
+    @tf.function
     def run(x: Any, *others: Any) -> Any:
         states, weights = others[: -len(shapes)], others[-len(shapes) :]
         call = functools.partial(layer, training=True)
