@@ -106,13 +106,15 @@ def test_a_changed_model_goes_on_training_from_its_file(
     again = kseq.load_model(tmp_path / "model.keras")
     assert len(again.trainable_variables) == len(model.trainable_variables)
     np.testing.assert_array_equal(again(FEED), model(FEED))
-    before = list(map(array, model.trainable_variables))
+    # The first factor of LoRA has hardly a gradient while the second is all but zero.
+    moving = [v for v in model.trainable_variables if not v.path.endswith("_a")]
+    before = list(map(array, moving))
     for each in (model, again):
         each.fit(FEED, TARGETS, verbose=0)
     for ours, theirs in zip(again.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    moved = zip(before, map(array, model.trainable_variables), strict=True)
-    assert any(np.abs(one - other).max() > 0 for one, other in moved)  # it did go on
+    for one, other in zip(before, map(array, moving), strict=True):
+        assert np.abs(one - other).max() > 0  # it did go on
 
 
 def test_a_changed_function_that_cannot_be_loaded_is_refused(tmp_path: Path) -> None:
