@@ -277,7 +277,7 @@ class _Text(tf.Module):
         check = tf.debugging.assert_less_equal(
             lengths,
             tf.constant(self.width, tf.int64),
-            f"Texts must be of at most {self.width} characters.",
+            f"A text must have at most {self.width} characters.",
         )
         with tf.control_dependencies([check] if check is not None else []):
             missing = tf.where(lengths > 0, self.width - lengths, 0)

@@ -401,8 +401,8 @@ class Vocabulary:
         # Counted once they are cut: lower-casing may add a character.
         if len(tokens) > self._width:
             raise ValueError(
-                f"`texts` must be of at most {self._width} characters, the width of "
-                f"this vocabulary. Received: {text!r}, {len(tokens)} characters."
+                f"A text must have at most {self._width} characters, the width of the "
+                f"vocabulary. Received: {text!r} with {len(tokens)}."
             )
         return [" "] * (self._width - len(tokens)) + tokens
 
