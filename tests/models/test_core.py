@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from kseq import Seq2Seq, build_decoder, build_inference_models, build_seq2seq
-from kseq.layers import AdditiveAttention, DotAttention
+from kseq.layers import AdditiveAttention
 from kseq.losses import MaskedCrossentropy
 from kseq.models.core import InputFeedingLoop
 
@@ -644,8 +644,3 @@ def test_a_saved_loop_is_the_loop(tmp_path: Path) -> None:
     assert again.config == model.config
     assert isinstance(again.get_layer("decoder_loop"), InputFeedingLoop)
     np.testing.assert_array_equal(again(FEED), model(FEED))
-
-
-def test_an_attention_that_does_not_fit_says_so_when_it_is_built() -> None:
-    with pytest.raises(ValueError, match=r"widths 6 and 8\. Give `units`"):
-        make(attention=DotAttention(), decoder_units=6)
