@@ -647,7 +647,7 @@ class Seq2SeqConfig:
             self._check_dot_widths(repr(kind), "`attention_units`")
 
     def _check_dot_widths(self, kind: str, setting: str) -> None:
-        """Refuses a dot product of a query and a memory of two widths."""
+        """Checks that the query and the memory of a dot product have the same width."""
         query = self.decoder.units
         if self.attention_previous_word:
             query += self.decoder.input_dim
@@ -660,18 +660,10 @@ class Seq2SeqConfig:
 
     def _check_attention_layer(self, attention: dict[str, Any]) -> None:
         """Checks a serialized attention layer."""
-        from keras import saving
-
         from kseq.layers import Attention, DotAttention
 
-        wanted = "`attention` must be a kseq.layers.Attention, or its config."
-        try:
-            layer = saving.deserialize_keras_object(attention)
-        except Exception as error:  # a user's own class may raise anything
-            raise ValueError(
-                f"{wanted} Received: {attention!r}, which Keras cannot make a layer "
-                "of; a class of your own must be registered and imported before."
-            ) from error
+        wanted = "`attention` must be a kseq.layers.Attention layer or its config."
+        layer = _deserialize(attention, wanted)
         if not isinstance(layer, Attention):
             raise ValueError(f"{wanted} Received: {attention!r}.")
         if isinstance(layer, DotAttention) and layer.units is None:
@@ -734,18 +726,25 @@ def _check_initializer(name: str, value: Any) -> None:
         ) from error
 
 
-def _check_cell(cell: dict[str, Any]) -> None:
-    """Checks a serialized recurrent layer, and that it can be a pattern for others."""
-    from keras import layers, saving
+def _deserialize(layer: dict[str, Any], wanted: str) -> Any:
+    """Returns a layer from its config, or raises an error that begins with `wanted`."""
+    from keras import saving
 
-    wanted = "`cell` must be a recurrent Keras layer with `units`, or its config."
     try:
-        layer = saving.deserialize_keras_object(cell)
+        return saving.deserialize_keras_object(layer)
     except Exception as error:  # a user's own class may raise anything
         raise ValueError(
-            f"{wanted} Received: {cell!r}, which Keras cannot make a layer of; a class "
-            "of your own must be registered and imported before."
+            f"{wanted} Received: {layer!r}, which Keras cannot deserialize. "
+            "A class of your own must be registered and imported first."
         ) from error
+
+
+def _check_cell(cell: dict[str, Any]) -> None:
+    """Checks a serialized recurrent layer, and that it can be a pattern for others."""
+    from keras import layers
+
+    wanted = "`cell` must be a recurrent Keras layer with `units`, or its config."
+    layer = _deserialize(cell, wanted)
     if not isinstance(layer, layers.RNN) or "units" not in layer.get_config():
         raise ValueError(f"{wanted} Received: {cell!r}.")
     for setting in ("go_backwards", "stateful", "unroll"):

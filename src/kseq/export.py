@@ -307,7 +307,7 @@ class _Text(tf.Module):
 
 
 def _stripped(texts: Any) -> Any:
-    """Returns texts without the spaces, not other white space, at their ends."""
+    """Removes spaces at both ends of texts, but no other white space."""
     return tf.strings.regex_replace(texts, "^ +| +$", "")
 
 

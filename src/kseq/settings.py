@@ -398,9 +398,9 @@ class DataSettings:
         source_symbols: File with the source symbols of a CTF file, one a line.
         target_symbols: File with the target symbols of a CTF file. Default: the source
             symbols.
-        symbols_vocab: Make the vocabularies of the files of symbols, every symbol in
-            its order (see `kseq.data.ctf_vocabulary`). Without `target_symbols` both
-            sides have the same. Default False: of the tokens of the training data.
+        symbols_vocab: Make the vocabularies from `source_symbols` and
+            `target_symbols`, with all symbols (see `kseq.data.ctf_vocabulary`).
+            Default False: from the training data.
         corpus: Public corpus, `"cmudict"` or `"multi30k"`. It is downloaded, or read
             from `data`.
         data: Folder with the files of `corpus`. Default: they are downloaded.
@@ -590,7 +590,7 @@ class DataSettings:
         return _to_dict(self)
 
 
-# What has been decided where the vocabularies are symbols.
+# Settings that have no effect with `symbols_vocab`.
 _OF_VOCABULARIES = (
     "tokenizer",
     "source_tokenizer",
@@ -602,7 +602,7 @@ _OF_VOCABULARIES = (
     "min_frequency",
     "max_vocab_size",
 )
-# What has been decided where data are prepared.
+# Settings that have no effect with `prepared`.
 _OF_TEXTS = (
     *_OF_VOCABULARIES,
     "max_source_length",

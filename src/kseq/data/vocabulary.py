@@ -60,9 +60,9 @@ class Vocabulary:
             by nothing), `"spacy:de"`, `"moses:de"`, a dict, or a `Tokenizer`. Defaults
             to `"whitespace"`.
         width: int or None, for characters only: texts are right-justified with spaces
-            to so many characters, whether they come with these spaces or without, and
-            decoded texts are stripped of spaces. An empty text stays empty. A space
-            must be among the tokens. Defaults to None, texts as they are.
+            to this number of characters. Spaces at the ends of a text are ignored, and
+            decoded texts have none. An empty text stays empty. A space must be among
+            the tokens. Defaults to None, no justification.
 
     Raises:
         ImportError: if a library that the tokenizer needs is missing.
@@ -348,8 +348,8 @@ class Vocabulary:
                 Defaults to False.
             max_length: int or None, the longest row allowed, `</s>` included; longer
                 texts are cut. Defaults to None, no limit.
-            justify: bool, whether texts are justified where the vocabulary has a
-                `width`; False is for a part of a text. Defaults to True.
+            justify: bool, whether to justify texts if the vocabulary has a `width`.
+                Use False for parts of a text, such as a prefix. Defaults to True.
 
         Returns:
             int32 array of shape `(batch, longest)`.

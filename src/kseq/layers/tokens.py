@@ -10,9 +10,9 @@ from kseq.layers.masking import check_right_padding
 
 
 def as_int32(ids: Any) -> Any:
-    """Returns ids as int32, an id beyond its range as the nearest that it holds.
+    """Converts ids to int32; ids that do not fit become the nearest int32 value.
 
-    A cast would take an id modulo 2**32, which may be that of another token.
+    A plain cast would wrap them modulo 2**32, into the id of another token.
     """
     ids = tf.convert_to_tensor(ids)
     if ids.dtype in (tf.int64, tf.uint32, tf.uint64):

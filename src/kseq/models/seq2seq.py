@@ -374,7 +374,7 @@ class Seq2Seq(DistributedTraining):
         return by_rank(lambda: super(Seq2Seq, self)._make_function(step))
 
     def make_train_function(self, force: bool = False) -> None:
-        # A function that makes variables in its first call is traced twice.
+        # TensorFlow traces a function twice if its first call creates variables.
         with self.distribute_strategy.scope():
             self._build_optimizer()
         super().make_train_function(force)

@@ -144,8 +144,9 @@ def build_vocabularies(
 ) -> tuple[Vocabulary, Vocabulary]:
     """Builds the vocabularies of a corpus, or loads those that settings name.
 
-    A side of characters has a width where all its texts are right-justified to it: they
-    have that many characters, some begin with a space and none ends with one.
+    If all texts of a side are right-justified, its vocabulary gets their width. This
+    needs the tokenizer `"characters"`, texts with the same number of characters, some
+    that begin with a space, and none that ends with a space.
 
     Args:
         settings: `DataSettings`.
@@ -199,7 +200,7 @@ def build_vocabularies(
 
 
 def _justified(vocab: Vocabulary, texts: Iterable[str]) -> Vocabulary:
-    """Returns the vocabulary with the width that all texts are justified to, if any."""
+    """Returns the vocabulary with a width, if all texts are right-justified to it."""
     if not isinstance(vocab.tokenizer, CharacterTokenizer) or " " not in vocab:
         return vocab
     widths: set[int] = set()

@@ -116,23 +116,23 @@ def read_ctf(
 
 
 def ctf_vocabulary(symbols: Symbols) -> Vocabulary:
-    r"""Returns the vocabulary of a CTF mapping file, whatever the data hold.
+    """Returns a vocabulary of all symbols of a CTF mapping file.
 
-    The symbols have the ids from 4 in the order of the mapping. `<s>` and `</s>`, which
-    begin and end a sequence in CNTK too, are the vocabulary's own, ids 2 and 3; so are
-    `<pad>` and `<unk>`, 0 and 1, where the mapping has them. So the symbol of CNTK's
-    index k has the id k + 4, less the number of these four that stand before it.
+    The special tokens keep their ids: `<pad>` 0, `<unk>` 1, `<s>` 2 and `</s>` 3, also
+    if the mapping file contains them. The other symbols have the ids from 4 on, in the
+    order of the file: CNTK's index k becomes k + 4, minus the number of special tokens
+    before it.
 
     Args:
-        symbols: path of the mapping file, a symbol a line, or list of str.
+        symbols: path of the mapping file, one symbol per line, or list of str.
 
     Returns:
-        A `Vocabulary` of tokens separated by white space, for the texts of `read_ctf`.
+        A `Vocabulary` with the `"whitespace"` tokenizer, for the texts of `read_ctf`.
 
     Raises:
-        TypeError: if `symbols` is of another type.
-        OSError: if the file does not exist or is a folder.
-        ValueError: if a symbol is empty, repeated or holds white space.
+        TypeError: if `symbols` is neither a path nor a list of str.
+        OSError: if the file cannot be read.
+        ValueError: if a symbol is empty, repeated or contains white space.
 
     Example:
         >>> from kseq.data import ctf_vocabulary
