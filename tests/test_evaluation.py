@@ -9,12 +9,12 @@ import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kseq.config.training import higher_is_better
 from kseq.evaluation import (
     METRICS,
     evaluate_texts,
     group_references,
 )
-from kseq.settings import higher_is_better
 
 OUTPUTS = ["A dog runs in the park.", "Two men are sitting , outside .", ""]
 REFERENCES = [

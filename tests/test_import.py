@@ -71,7 +71,7 @@ def test_importing_the_package_is_quick_and_imports_nothing_heavy() -> None:
 def test_the_configuration_and_the_data_need_no_tensorflow() -> None:
     script = """
         import sys
-        from kseq.config import Seq2SeqConfig
+        from kseq.config.architecture import Seq2SeqConfig
         import kseq.data, kseq.plotting
         Seq2SeqConfig(source_vocab_size=11, target_vocab_size=11).to_json()
         print("tensorflow" in sys.modules, "keras" in sys.modules)

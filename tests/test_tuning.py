@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import kseq.config
+import kseq.config.architecture
 from kseq import Seq2Seq, Seq2SeqConfig, Translator
 from kseq.data import AdditionTask, Examples
-from kseq.schedules import LinearDecay
+from kseq.teacher_forcing import LinearDecay
 from kseq.tuning import (
     Boolean,
     Choice,
@@ -36,8 +36,8 @@ from kseq.tuning import (
     search,
 )
 from kseq.tuning.hypermodel import _judged
+from kseq.tuning.objectives import EpochObjective
 from kseq.tuning.reports import reason_of
-from kseq.tuning.scores import EpochObjective
 from kseq.tuning.space import Training
 
 SCRIPT = Path(__file__).with_name("tuning_child.py")
@@ -130,7 +130,7 @@ def test_a_field_that_comes_later_can_be_tuned(
     class Later(Seq2SeqConfig):
         attention: str = "none"
 
-    monkeypatch.setattr(kseq.config, "Seq2SeqConfig", Later)
+    monkeypatch.setattr(kseq.config.architecture, "Seq2SeqConfig", Later)
     hypermodel = Seq2SeqHyperModel(data, {"attention": ["none", "dot"]})
     hp = hyperparameters(hypermodel, attention="dot")
     assert hypermodel.config(hp).attention == "dot"  # type: ignore[attr-defined]

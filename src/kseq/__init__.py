@@ -10,7 +10,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getattr__
-    from kseq.config import Seq2SeqConfig as Seq2SeqConfig
+    from kseq.config.architecture import Seq2SeqConfig as Seq2SeqConfig
+    from kseq.config.presets import preset as preset
+    from kseq.config.training import TrainingSettings as TrainingSettings
     from kseq.models import Ensemble as Ensemble
     from kseq.models import Seq2Seq as Seq2Seq
     from kseq.models import build_decoder as build_decoder
@@ -19,8 +21,6 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from kseq.models import build_seq2seq as build_seq2seq
     from kseq.models import perplexity as perplexity
     from kseq.models import score as score
-    from kseq.presets import preset as preset
-    from kseq.settings import TrainingSettings as TrainingSettings
     from kseq.training import train as train
     from kseq.translator import Translator as Translator
     from kseq.translator import load_model as load_model
@@ -28,8 +28,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
 _HOME = {
     "Ensemble": "kseq.models",
     "Seq2Seq": "kseq.models",
-    "Seq2SeqConfig": "kseq.config",
-    "TrainingSettings": "kseq.settings",
+    "Seq2SeqConfig": "kseq.config.architecture",
+    "TrainingSettings": "kseq.config.training",
     "Translator": "kseq.translator",
     "build_decoder": "kseq.models",
     "build_encoder": "kseq.models",
@@ -37,7 +37,7 @@ _HOME = {
     "build_seq2seq": "kseq.models",
     "load_model": "kseq.translator",
     "perplexity": "kseq.models",
-    "preset": "kseq.presets",
+    "preset": "kseq.config.presets",
     "score": "kseq.models",
     "train": "kseq.training",
 }
@@ -53,10 +53,9 @@ _ROOMS = (
     "metrics",
     "models",
     "plotting",
-    "presets",
-    "schedules",
+    "sagemaker",
     "serving",
-    "settings",
+    "teacher_forcing",
     "training",
     "translator",
     "tuning",

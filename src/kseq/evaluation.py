@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kseq.checks import check_boolean, check_texts
+from kseq.config.checks import check_boolean, check_texts
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric

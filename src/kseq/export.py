@@ -11,13 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kseq.checks import check_integer
+from kseq.config.checks import check_integer
 from kseq.data.vocabulary import END, PAD, SPECIAL_TOKENS, START, UNK, Vocabulary
 from kseq.decoding import BeamSearch
-from kseq.files import whole_folder
 from kseq.models import Ensemble, Seq2Seq, build_inference_models
-from kseq.models.generation import Generator
+from kseq.models.generator import Generator
 from kseq.models.scoring import forced_log_probs
+from kseq.storage.atomic_files import whole_folder
 from kseq.translator import Translator
 
 # What Python's str.split takes for white space, and TensorFlow does not.

@@ -4,10 +4,11 @@ Keras finds a registered class only after its module has been imported, and `kse
 imports nothing by itself: its first public name imports this.
 """
 
+# ruff: noqa: F401
 import kseq.layers
 import kseq.losses
 import kseq.metrics
 import kseq.models
-import kseq.schedules
+import kseq.teacher_forcing
+import kseq.training.learning_rates
 import kseq.training.optimizers
-import kseq.training.rates  # noqa: F401

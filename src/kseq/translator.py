@@ -14,9 +14,9 @@ import numpy as np
 from kseq.data import Vocabulary
 from kseq.data.vocabulary import load_side, save_side
 from kseq.decoding import Hypotheses, LengthRatio
-from kseq.files import whole_folder
-from kseq.folder import ModelFolder
 from kseq.models import Ensemble, Seq2Seq, score
+from kseq.storage.atomic_files import whole_folder
+from kseq.storage.model_folder import ModelFolder
 
 
 @dataclasses.dataclass(frozen=True)

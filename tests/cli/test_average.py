@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from kseq import Translator, load_model
-from kseq.folder import ModelFolder
+from kseq.storage.model_folder import ModelFolder
 
 from .conftest import Kseq, assert_one_line
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kseq.cli.data import _MADE
-from kseq.data import AdditionTask, CopyTask, Vocabulary, read_recordio, tasks
+from kseq.data import AdditionTask, CopyTask, Vocabulary, tasks
+from kseq.sagemaker import read_recordio
 
 from .conftest import Kseq, assert_one_line
 

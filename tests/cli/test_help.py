@@ -11,7 +11,8 @@ import pytest
 
 from kseq.cli.main import COMMANDS
 from kseq.cli.parsing import Parser
-from kseq.settings import DataSettings, TrainingSettings
+from kseq.config.data import DataSettings
+from kseq.config.training import TrainingSettings
 
 from .conftest import Kseq, assert_one_line
 

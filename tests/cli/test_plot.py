@@ -9,7 +9,7 @@ import pytest
 
 from kseq import Translator, plotting
 from kseq.cli.folders import read_history
-from kseq.folder import ModelFolder
+from kseq.storage.model_folder import ModelFolder
 
 from .conftest import Kseq, assert_one_line
 

@@ -15,10 +15,11 @@ import yaml
 
 from kseq import Translator
 from kseq.cli.main import COMMANDS, main
-from kseq.config import Seq2SeqConfig
+from kseq.config.architecture import Seq2SeqConfig
+from kseq.config.data import DataSettings
+from kseq.config.presets import PRESETS
+from kseq.config.training import TrainingSettings
 from kseq.data import CopyTask
-from kseq.presets import PRESETS
-from kseq.settings import DataSettings, TrainingSettings
 from kseq.training import RunInterruptedError, TrainingResult, run
 
 FROM_DATA = ("source_vocab_size", "target_vocab_size", "source_feature_dim")

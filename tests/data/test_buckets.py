@@ -15,7 +15,7 @@ from kseq.data import (
     even_buckets,
     plan_batches,
 )
-from kseq.data.batching import epoch_order
+from kseq.data.batches import epoch_order
 
 WORDS = Vocabulary(["a", "b", "c"])
 

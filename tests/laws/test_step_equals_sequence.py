@@ -9,8 +9,8 @@ from keras import ops
 from laws.architectures import batch, build, each_architecture
 
 import kseq
-from kseq.decoding.steps import flat, map_nest
-from kseq.models import folding
+from kseq.decoding.step_function import flat, map_nest
+from kseq.models import precomputed_step
 
 
 @each_architecture
@@ -35,7 +35,7 @@ def test_the_folded_step_of_a_search_gives_them_too(
     row: dict[str, Any], with_tables: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if with_tables:  # so small an LSTM is not folded otherwise
-        monkeypatch.setattr(folding, "_SMALL", 0)
+        monkeypatch.setattr(precomputed_step, "_SMALL", 0)
     model = build(row)
     inputs, _ = batch(row)
     # Two hypotheses of each source, the second with another target.

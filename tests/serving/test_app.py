@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kseq import Translator
-from kseq.data import recordio_answers, recordio_request
-from kseq.data.formats.recordio import read_records, record_bytes
 from kseq.decoding import BeamSearch
+from kseq.sagemaker import recordio_answers, recordio_request
+from kseq.sagemaker.messages import JSON, JSON_LINES, RECORDIO
+from kseq.sagemaker.recordio import read_records, record_bytes
 from kseq.serving.app import BodyLimits, build_app
-from kseq.serving.messages import JSON, JSON_LINES, RECORDIO
 from kseq.serving.service import Service, ServingSettings
 
 from .conftest import LETTERS, SOUNDS, make

@@ -11,8 +11,8 @@ import tensorflow as tf
 from laws.children import run_child
 
 import kseq
+from kseq.training.learning_rates import Plateau, make_schedule
 from kseq.training.optimizers import OPTIMIZERS, make_optimizer
-from kseq.training.rates import Plateau, make_schedule
 
 # A table of four rows; row 1 has two slices, as a token that occurs twice.
 VALUES = np.array([[1.0, 2.0], [3.0, -4.0], [5.0, 6.0]], "float32")

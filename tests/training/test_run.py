@@ -25,7 +25,7 @@ from laws.children import run_child
 from kseq import Seq2Seq, TrainingSettings, Translator
 from kseq.data import CopyTask, Examples, from_pairs
 from kseq.decoding import LengthRatio
-from kseq.folder import ModelFolder
+from kseq.storage.model_folder import ModelFolder
 from kseq.training import (
     RunDivergedError,
     RunInterruptedError,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from kseq import Seq2Seq, TrainingSettings, build_seq2seq, perplexity
+from kseq.config.training import METRICS, TEXT_METRICS, higher_is_better
 from kseq.data import Examples, Vocabulary, encode_pairs, from_pairs
 from kseq.decoding import LengthRatio
-from kseq.settings import METRICS, TEXT_METRICS, higher_is_better
 from kseq.training.validation import Validation
 
 SOURCES = ["a b", "b", "a b", "b b a"]

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from kseq.cli.folders import new_folder, read_history
 from kseq.cli.parsing import Parser, UsageError
-from kseq.cli.quiet import load_tensorflow
-from kseq.folder import ModelFolder
-from kseq.settings import METRICS, higher_is_better
+from kseq.cli.tensorflow_notices import load_tensorflow
+from kseq.config.training import METRICS, higher_is_better
+from kseq.storage.model_folder import ModelFolder
 
 _COUNT = 4
 
@@ -77,7 +77,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     load_tensorflow()
     chosen, metric = _choose(place, arguments)
 
-    from kseq.training.checkpoints import average_checkpoints
+    from kseq.training.checkpoint_averaging import average_checkpoints
 
     with new_folder(arguments.output, arguments.overwrite) as temporary:
         new = ModelFolder(temporary)
@@ -107,7 +107,7 @@ def _choose(place: ModelFolder, arguments: Any) -> tuple[list[int], str | None]:
     if not there:
         raise FileNotFoundError(f"'{place.path}' has no checkpoints to average.")
 
-    from kseq.training.checkpoints import choose_checkpoints
+    from kseq.training.checkpoint_averaging import choose_checkpoints
 
     scores: list[float] | None = None
     metric: str | None = None

@@ -8,13 +8,13 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from kseq.checks import nearest_name
 from kseq.cli.folders import check_new, data_settings, new_folder
 from kseq.cli.parsing import Parser, UsageError, add_settings, say, usage
-from kseq.cli.quiet import load_tensorflow
-from kseq.files import whole_file
-from kseq.folder import ModelFolder
-from kseq.settings import DataSettings
+from kseq.cli.tensorflow_notices import load_tensorflow
+from kseq.config.checks import nearest_name
+from kseq.config.data import DataSettings
+from kseq.storage.atomic_files import whole_file
+from kseq.storage.model_folder import ModelFolder
 
 Pairs = Iterable[tuple[str, str]]
 
@@ -330,7 +330,8 @@ def _recordio(options: Any) -> dict[str, tuple[int, str]]:
     if options.shared_vocab and any(given):
         raise UsageError("--shared-vocab builds its own, and takes no vocabulary")
 
-    from kseq.data import Vocabulary, read_parallel, write_recordio
+    from kseq.data import Vocabulary, read_parallel
+    from kseq.sagemaker import write_recordio
 
     folder = pathlib.Path(options.output)
     records = {
@@ -376,7 +377,7 @@ def _prepare(options: Any) -> dict[str, Any]:
     from kseq.data.vocabulary import save_side
 
     load_tensorflow()
-    from kseq.training.corpus import build_vocabularies, open_corpus
+    from kseq.training.training_data import build_vocabularies, open_corpus
 
     with new_folder(options.output, options.overwrite) as temporary:
         corpus = open_corpus(settings)

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from kseq.cli.folders import add_model_arguments, check_models, data_settings
 from kseq.cli.parsing import Parser, UsageError, add_settings, say
-from kseq.cli.quiet import load_tensorflow
-from kseq.cli.streams import standard_input
-from kseq.settings import METRICS, MODEL_METRICS, TEXT_METRICS, DataSettings
+from kseq.cli.standard_streams import standard_input
+from kseq.cli.tensorflow_notices import load_tensorflow
+from kseq.config.data import DataSettings
+from kseq.config.training import METRICS, MODEL_METRICS, TEXT_METRICS
 
 # Of `DataSettings`, what says where pairs are read from.
 _READ = (
@@ -232,7 +233,7 @@ def _of_model(arguments: Any, metrics: list[str]) -> dict[str, Any]:
 
     load_tensorflow()
     from kseq.decoding import BeamSearch
-    from kseq.training.corpus import open_corpus
+    from kseq.training.training_data import open_corpus
     from kseq.translator import Translator
 
     part = "train"
@@ -350,7 +351,7 @@ def _of_texts(
 
 def _write(path: str, outputs: list[str]) -> None:
     from kseq.data.corpora.lines import as_line
-    from kseq.files import whole_file
+    from kseq.storage.atomic_files import whole_file
 
     with whole_file(path) as temporary:
         text = "".join(f"{as_line(output)}\n" for output in outputs)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from kseq.cli.folders import add_model_arguments, check_model_arguments
 from kseq.cli.parsing import Parser, UsageError, usage
-from kseq.cli.quiet import load_tensorflow
+from kseq.cli.tensorflow_notices import load_tensorflow
 
 _BEAM = 5
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from kseq.cli.parsing import Parser, UsageError, settings_of, usage
-from kseq.files import has_content, whole_folder
-from kseq.folder import ModelFolder
-from kseq.record import read_record
-from kseq.settings import DataSettings, higher_is_better
+from kseq.config.data import DataSettings
+from kseq.config.training import higher_is_better
+from kseq.storage.atomic_files import has_content, whole_folder
+from kseq.storage.model_folder import ModelFolder
+from kseq.storage.run_record import read_record
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,10 +11,11 @@ from typing import Any
 
 from kseq.cli.folders import read_history, records
 from kseq.cli.parsing import Parser, UsageError
-from kseq.config import Seq2SeqConfig
-from kseq.folder import CHECKPOINTS, CONFIG, ModelFolder
-from kseq.record import read_record
-from kseq.settings import DataSettings, TrainingSettings
+from kseq.config.architecture import Seq2SeqConfig
+from kseq.config.data import DataSettings
+from kseq.config.training import TrainingSettings
+from kseq.storage.model_folder import CHECKPOINTS, CONFIG, ModelFolder
+from kseq.storage.run_record import read_record
 
 _WEIGHTS = "model.weights.h5"
 _SPECIAL = 4

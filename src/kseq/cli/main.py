@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # Here, since an interrupt may come while modules are imported.
         if argv is None:
-            from kseq.cli.streams import own_streams
+            from kseq.cli.standard_streams import own_streams
 
             own_streams()
         arguments = list(sys.argv[1:] if argv is None else argv)
@@ -80,7 +80,7 @@ def _run(arguments: list[str], parsers: list[Any]) -> int:
 
     name = arguments[0]
     if name not in COMMANDS:
-        from kseq.checks import nearest_name
+        from kseq.config.checks import nearest_name
 
         hint = nearest_name(name, COMMANDS)
         raise UsageError(
@@ -130,7 +130,7 @@ def _failed(error: Exception, parsers: list[Any], debug: bool) -> int:
 
 def _end_output() -> None:
     """Writes what stdout still holds, or drops it where it cannot be written."""
-    from kseq.cli.streams import discard_output
+    from kseq.cli.standard_streams import discard_output
 
     try:
         sys.stdout.flush()

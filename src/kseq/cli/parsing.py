@@ -14,7 +14,7 @@ from typing import Any, Literal, NoReturn
 import yaml
 from docstring_parser import parse as parse_docstring
 
-from kseq.checks import nearest_name
+from kseq.config.checks import nearest_name
 
 # Flags that are no settings, so that no configuration file holds them.
 _NO_SETTINGS = ("help", "help_all", "config", "print_config", "debug")

@@ -6,10 +6,10 @@ from typing import Any
 
 from kseq.cli.folders import read_history
 from kseq.cli.parsing import Parser, UsageError, say
-from kseq.cli.quiet import load_tensorflow
-from kseq.files import whole_file
-from kseq.folder import ModelFolder
-from kseq.settings import METRICS
+from kseq.cli.tensorflow_notices import load_tensorflow
+from kseq.config.training import METRICS
+from kseq.storage.atomic_files import whole_file
+from kseq.storage.model_folder import ModelFolder
 
 _FORMATS = (".png", ".svg", ".pdf")
 

@@ -5,8 +5,8 @@ import tempfile
 from collections.abc import Sequence
 
 from kseq.cli.parsing import Parser, UsageError
-from kseq.cli.quiet import load_tensorflow
 from kseq.cli.serve import bind, listen
+from kseq.cli.tensorflow_notices import load_tensorflow
 from kseq.serving import check_installed
 
 _PORT = "SAGEMAKER_BIND_TO_PORT"
@@ -54,7 +54,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
             if arguments[name] is not None:
                 raise UsageError(f"--{name} is for serve")
         load_tensorflow()
-        from kseq.serving.container import run_training
+        from kseq.sagemaker.container import run_training
 
         run_training(arguments.root)
         return 0
@@ -65,8 +65,8 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
         tempfile.TemporaryDirectory() as work,
     ):
         load_tensorflow()
+        from kseq.sagemaker.container import find_model
         from kseq.serving.app import build_app
-        from kseq.serving.container import find_model
         from kseq.serving.service import Service, ServingSettings
         from kseq.translator import Translator
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kseq.cli.folders import add_model_arguments, check_models
 from kseq.cli.parsing import Parser, UsageError
-from kseq.cli.quiet import load_tensorflow
+from kseq.cli.tensorflow_notices import load_tensorflow
 
 
 def add_arguments(parser: Parser) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from kseq.cli.folders import add_model_arguments, check_model_arguments
 from kseq.cli.parsing import Parser, UsageError, say, usage
-from kseq.cli.quiet import load_tensorflow
+from kseq.cli.tensorflow_notices import load_tensorflow
 from kseq.serving import check_installed
 
 # Seconds for what is at work when it is told to stop; SageMaker kills it after 30.

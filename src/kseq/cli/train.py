@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
-from kseq.checks import nearest_name
 from kseq.cli.parsing import Parser, UsageError, add_settings, say, settings_of, usage
-from kseq.cli.quiet import load_tensorflow
-from kseq.config import Seq2SeqConfig
-from kseq.folder import ModelFolder
-from kseq.presets import PRESETS
-from kseq.record import read_record
-from kseq.settings import DataSettings, TrainingSettings
+from kseq.cli.tensorflow_notices import load_tensorflow
+from kseq.config.architecture import Seq2SeqConfig
+from kseq.config.checks import nearest_name
+from kseq.config.data import DataSettings
+from kseq.config.presets import PRESETS
+from kseq.config.training import TrainingSettings
+from kseq.storage.model_folder import ModelFolder
+from kseq.storage.run_record import read_record
 
 _SHORT = {
     "source": "-s",
@@ -101,8 +102,8 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
         Seq2SeqConfig(source_vocab_size=99, target_vocab_size=99, **fields)
 
     load_tensorflow()
-    from kseq.training.corpus import read_data
     from kseq.training.run import open_run, set_up, train_in
+    from kseq.training.training_data import read_data
 
     with usage():
         set_up(settings)

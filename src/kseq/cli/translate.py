@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from kseq.cli.folders import add_model_arguments, check_model_arguments
 from kseq.cli.parsing import Parser, UsageError, usage
-from kseq.cli.quiet import load_tensorflow
-from kseq.cli.streams import standard_input
+from kseq.cli.standard_streams import standard_input
+from kseq.cli.tensorflow_notices import load_tensorflow
 
 # Lines that are decoded together at most; where fewer have come, they need not wait.
 CHUNK = 2048

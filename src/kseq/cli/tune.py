@@ -19,9 +19,9 @@ from kseq.cli.parsing import (
     say,
     usage,
 )
-from kseq.cli.quiet import load_tensorflow
-from kseq.files import whole_file
-from kseq.settings import DataSettings
+from kseq.cli.tensorflow_notices import load_tensorflow
+from kseq.config.data import DataSettings
+from kseq.storage.atomic_files import whole_file
 
 RESULTS = "results.csv"
 _RANGE = {"low", "high", "step", "log", "when"}
@@ -117,7 +117,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     from kseq.data import Examples
 
     load_tensorflow()
-    from kseq.training.corpus import read_data
+    from kseq.training.training_data import read_data
     from kseq.tuning import search
 
     with _log_to_stderr():

@@ -20,18 +20,10 @@ from kseq.data.corpora import (
     read_parallel,
     read_table,
 )
-from kseq.data.formats import (
-    ctf_vocabulary,
-    read_ctf,
-    read_recordio,
-    recordio_answers,
-    recordio_request,
-    write_ctf,
-    write_recordio,
-)
-from kseq.data.pairs import Examples, from_pairs
+from kseq.data.datasets import BatchStream, validation_dataset
+from kseq.data.examples import Examples, from_pairs
+from kseq.data.formats import ctf_vocabulary, read_ctf, write_ctf
 from kseq.data.shards import ShardedExamples, write_shards
-from kseq.data.streams import BatchStream, validation_dataset
 from kseq.data.tasks import AdditionTask, CopyTask, ReverseTask, SortTask, Task
 from kseq.data.tokenizers import (
     CharacterTokenizer,
@@ -73,12 +65,8 @@ __all__ = [
     "read_ctf",
     "read_lines",
     "read_parallel",
-    "read_recordio",
     "read_table",
-    "recordio_answers",
-    "recordio_request",
     "validation_dataset",
     "write_ctf",
-    "write_recordio",
     "write_shards",
 ]

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kseq.checks import check_boolean, check_integer
-from kseq.data.batching import row_lengths
+from kseq.config.checks import check_boolean, check_integer
+from kseq.data.batches import row_lengths
 from kseq.data.corpora.corpus import Corpus
-from kseq.data.pairs import Examples
+from kseq.data.examples import Examples
 from kseq.data.vocabulary import END, PAD, Ids, Vocabulary, check_vocabulary
 from kseq.progress import progress
 

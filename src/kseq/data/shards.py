@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kseq.checks import check_boolean, check_integer
+from kseq.config.checks import check_boolean, check_integer
 from kseq.data.buckets import (
     Indices,
     LengthCounts,
@@ -21,7 +21,7 @@ from kseq.data.buckets import (
     encoded_chunks,
 )
 from kseq.data.vocabulary import Ids, Vocabulary, check_vocabulary
-from kseq.files import whole_folder
+from kseq.storage.atomic_files import whole_folder
 
 # The version of what is written; another one is not read.
 FORMAT_VERSION = 1

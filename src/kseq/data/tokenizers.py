@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any, ClassVar, TypeVar
 
-from kseq.checks import check_boolean, check_integer, check_number, stream_texts
+from kseq.config.checks import check_boolean, check_integer, check_number, stream_texts
 from kseq.progress import announced, progress
 
 Assets = Mapping[str, bytes]

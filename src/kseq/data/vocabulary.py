@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from kseq.checks import check_boolean, check_integer, check_texts, stream_texts
+from kseq.config.checks import check_boolean, check_integer, check_texts, stream_texts
 from kseq.data import tokenizers
 from kseq.data.corpora.corpus import Reading
 from kseq.data.corpora.lines import Path, check_files, decoded, read_lines
@@ -23,8 +23,8 @@ from kseq.data.tokenizers import (
     Tokenizer,
     UntrainedTokenizer,
 )
-from kseq.files import whole_file
 from kseq.progress import progress
+from kseq.storage.atomic_files import whole_file
 
 if TYPE_CHECKING:
     import keras

@@ -4,11 +4,11 @@ from kseq.decoding.beam import BeamSearch
 from kseq.decoding.ensembles import averaged, ensemble
 from kseq.decoding.greedy import Greedy
 from kseq.decoding.hypotheses import Hypotheses
-from kseq.decoding.lengths import LengthRatio
+from kseq.decoding.length_ratio import LengthRatio
 from kseq.decoding.sampling import Sampling
 from kseq.decoding.search import Search
 from kseq.decoding.serialization import get
-from kseq.decoding.steps import Step
+from kseq.decoding.step_function import Step
 
 __all__ = [
     "BeamSearch",

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kseq.checks import INT32_MAX, check_integer, check_number
+from kseq.config.checks import INT32_MAX, check_integer, check_number
 from kseq.decoding.constraints import END, START
 from kseq.decoding.search import (
     Problem,
@@ -15,7 +15,7 @@ from kseq.decoding.search import (
     attention_weights,
     finite_normalizer,
 )
-from kseq.decoding.steps import (
+from kseq.decoding.step_function import (
     by_source,
     flat,
     growing_history,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kseq.checks import INT32_MAX, check_boolean, check_integer
+from kseq.config.checks import INT32_MAX, check_boolean, check_integer
 
 PAD, UNKNOWN, START, END = 0, 1, 2, 3
 

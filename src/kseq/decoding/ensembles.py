@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from kseq.decoding.steps import Step
+from kseq.decoding.step_function import Step
 
 AVERAGINGS = ("linear", "log_linear")
 

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from kseq.decoding.search import Problem, Search
-from kseq.decoding.walk import walk
+from kseq.decoding.token_loop import walk
 
 
 @keras.saving.register_keras_serializable(package="kseq")

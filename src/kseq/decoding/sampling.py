@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kseq.checks import INT32_MAX, check_integer, check_number
+from kseq.config.checks import INT32_MAX, check_integer, check_number
 from kseq.decoding.search import Problem, Search
-from kseq.decoding.walk import walk
+from kseq.decoding.token_loop import walk
 
 # Probabilities summed in float32 reach a `top_p` only up to this.
 _ROUNDING = 1e-6

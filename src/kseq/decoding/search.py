@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kseq.checks import INT32_MAX
+from kseq.config.checks import INT32_MAX
 from kseq.decoding.constraints import Constraints
-from kseq.decoding.steps import Step, as_step, map_nest, take
+from kseq.decoding.step_function import Step, as_step, map_nest, take
 
 # Up to this size of a vocabulary a sum of exponentials is exact at hardly any cost: of
 # 1,500 equal steps float32 would lose 1e-4.

@@ -13,18 +13,18 @@ from kseq.layers.attention import (
     MultiHeadDotAttention,
 )
 from kseq.layers.initializers import ForgetBias
-from kseq.layers.masking import FeatureMask, MaskedMean, PaddingMask, WithoutMask
-from kseq.layers.normalized import (
+from kseq.layers.layer_norm import (
     LayerNormGRU,
     LayerNormGRUCell,
     LayerNormLSTM,
     LayerNormLSTMCell,
 )
+from kseq.layers.masking import FeatureMask, MaskedMean, PaddingMask, WithoutMask
 from kseq.layers.recurrent import FusedGRU, FusedLSTM
 from kseq.layers.reversal import ReversalMask, ReverseSequence
 from kseq.layers.stabilizer import Stabilizer
-from kseq.layers.states import ZeroState
 from kseq.layers.tokens import OneHot, TokenIds
+from kseq.layers.zero_state import ZeroState
 
 __all__ = [
     "AdditiveAttention",

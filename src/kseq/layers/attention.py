@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from kseq.layers.steps import unstack_steps
+from kseq.layers.time_steps import unstack_steps
 
 
 class Attention(keras.layers.Layer):

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kseq.layers.backward import gru_states, gru_states_reset_before, lstm_states
-from kseq.layers.steps import unstack_steps
+from kseq.layers.rnn_gradients import gru_states, gru_states_reset_before, lstm_states
+from kseq.layers.time_steps import unstack_steps
 
 
 @keras.saving.register_keras_serializable(package="kseq")

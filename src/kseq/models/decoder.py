@@ -5,10 +5,10 @@ from typing import Any
 
 import keras
 
-from kseq.config import Seq2SeqConfig
+from kseq.config.architecture import Seq2SeqConfig
 from kseq.layers import MaskedMean, OneHot, TokenIds, ZeroState
-from kseq.models.core import DecoderCore, InputFeedingLoop
-from kseq.models.recurrent import (
+from kseq.models.decoder_core import DecoderCore, InputFeedingLoop
+from kseq.models.recurrent_stack import (
     as_config,
     initializer,
     input_layers,

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from kseq.config import Seq2SeqConfig
+from kseq.config.architecture import Seq2SeqConfig
 from kseq.layers import (
     FeatureMask,
     PaddingMask,
@@ -13,7 +13,7 @@ from kseq.layers import (
     TokenIds,
     WithoutMask,
 )
-from kseq.models.recurrent import (
+from kseq.models.recurrent_stack import (
     Stack,
     as_config,
     cell_name,

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kseq.config import Seq2SeqConfig
+from kseq.config.architecture import Seq2SeqConfig
 from kseq.decoding import Hypotheses
 from kseq.decoding.ensembles import AVERAGINGS
-from kseq.models.derived import Derived
-from kseq.models.generation import Generator, check_source
+from kseq.models.compiled_functions import Derived
+from kseq.models.generator import Generator, check_source
 from kseq.models.seq2seq import Seq2Seq
 
 

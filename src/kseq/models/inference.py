@@ -6,11 +6,11 @@ from typing import Any
 
 import keras
 
-from kseq.config import Seq2SeqConfig
+from kseq.config.architecture import Seq2SeqConfig
 from kseq.decoding import Hypotheses
+from kseq.models.compiled_functions import Derived
 from kseq.models.decoder import Decoder
-from kseq.models.derived import Derived
-from kseq.models.generation import Generator, PlainMember, check_source
+from kseq.models.generator import Generator, PlainMember, check_source
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kseq.config import Seq2SeqConfig
-from kseq.data.arrays import one_hot_columns
+from kseq.config.architecture import Seq2SeqConfig
+from kseq.data.keras_arrays import one_hot_columns
 from kseq.data.vocabulary import SPECIAL_TOKENS, START
 from kseq.layers.tokens import as_int32
 from kseq.models import decoder as decoder_module

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kseq.checks import check_integer
+from kseq.config.checks import check_integer
 from kseq.decoding.ensembles import averaged
 from kseq.decoding.search import finite_normalizer
 from kseq.models.ensemble import Ensemble
-from kseq.models.generation import check_source, real_steps
+from kseq.models.generator import check_source, real_steps
 from kseq.models.inputs import INPUTS
 from kseq.models.seq2seq import Seq2Seq
 from kseq.progress import progress

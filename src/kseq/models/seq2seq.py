@@ -13,29 +13,29 @@ import tensorflow as tf
 
 from kseq import losses as kseq_losses
 from kseq import metrics as kseq_metrics
-from kseq.checks import check_boolean, check_integer, check_number
-from kseq.config import Seq2SeqConfig
+from kseq._compat.keras import sum_slices
+from kseq.config.architecture import Seq2SeqConfig
+from kseq.config.checks import check_boolean, check_integer, check_number
 from kseq.decoding import Hypotheses
 from kseq.distribution import (
     DistributedTraining,
     global_sum,
     together_with_other_workers,
 )
-from kseq.files import whole_file
-from kseq.gradients import sum_slices
 from kseq.losses import token_weights
-from kseq.models.alterations import Alterations, without_sharing
+from kseq.models.compiled_functions import Derived
 from kseq.models.decoder import Decoder
-from kseq.models.derived import Derived
 from kseq.models.encoder import build_encoder
-from kseq.models.feeding import fed_back_logits
-from kseq.models.generation import FoldedMember, Generator, check_source
+from kseq.models.generator import FoldedMember, Generator, check_source
 from kseq.models.inference import Graph, InferenceModels, build_inference_models
 from kseq.models.inputs import INPUTS, as_feed, as_targets
-from kseq.models.recurrent import as_config
-from kseq.models.tracing import by_rank
+from kseq.models.layer_changes import Alterations, without_sharing
+from kseq.models.recurrent_stack import as_config
+from kseq.models.scheduled_sampling import fed_back_logits
+from kseq.models.traced_steps import by_rank
 from kseq.progress import displayed
-from kseq.schedules import COINS, check_ratio
+from kseq.storage.atomic_files import whole_file
+from kseq.teacher_forcing import COINS, check_ratio
 
 # The layers that Keras can quantize, by mode.
 _QUANTIZABLE: dict[str, tuple[type[keras.layers.Layer], ...]] = {
@@ -145,9 +145,9 @@ class Seq2Seq(DistributedTraining):
             weighted_metrics: Metrics that use sample weights; the same names. Default,
                 where `metrics` is None too: token accuracy.
             teacher_forcing_ratio: Probability, in [0, 1], that the decoder reads the
-                true token in training; or a schedule of `kseq.schedules`, a function
-                of the updates made so far. Default 1, teacher forcing, for all target
-                steps at once.
+                true token in training; or a schedule of `kseq.teacher_forcing`, a
+                function of the updates made so far. Default 1, teacher forcing, for
+                all target steps at once.
             teacher_forcing_coin: Below 1, `"token"` (default) draws for each token,
                 `"batch"` once for each step of a whole batch.
             free_running_evaluation: Feed the decoder its own predictions in `evaluate`

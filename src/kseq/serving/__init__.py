@@ -1,4 +1,4 @@
-"""Models behind HTTP, and the container contract of Amazon SageMaker.
+"""An HTTP service for a trained model.
 
 Needs the extra `serve` (FastAPI and uvicorn).
 """

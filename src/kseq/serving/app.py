@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from kseq.serving.messages import (
+from kseq.sagemaker.messages import (
     JSON,
     JSON_LINES,
     RECORDIO,

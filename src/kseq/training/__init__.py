@@ -1,21 +1,21 @@
 """What goes on while a model trains, and what is made of its checkpoints."""
 
 from kseq.training.callbacks import ShowExamples, StepTimes
-from kseq.training.checkpoints import average_checkpoints, choose_checkpoints
-from kseq.training.initial import (
+from kseq.training.checkpoint_averaging import average_checkpoints, choose_checkpoints
+from kseq.training.initial_weights import (
     LoadedParameters,
     freeze,
     load_embeddings,
     load_parameters,
 )
-from kseq.training.optimizers import make_optimizer
-from kseq.training.rates import (
+from kseq.training.learning_rates import (
     InverseSqrtDecay,
     Plateau,
     Warmup,
     find_plateau,
     make_schedule,
 )
+from kseq.training.optimizers import make_optimizer
 from kseq.training.run import (
     RunDivergedError,
     RunInterruptedError,

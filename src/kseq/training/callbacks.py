@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kseq.checks import check_integer
+from kseq.config.checks import check_integer
 from kseq.data import Examples
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from kseq.checks import check_boolean, check_integer
-from kseq.gradients import sum_slices
-from kseq.training.rates import check_positive
+from kseq._compat.keras import sum_slices
+from kseq.config.checks import check_boolean, check_integer
+from kseq.training.learning_rates import check_positive
 
 
 class _Exact:

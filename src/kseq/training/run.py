@@ -20,39 +20,39 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from kseq.config import Seq2SeqConfig
+from kseq.config.architecture import Seq2SeqConfig
+from kseq.config.training import TrainingSettings, higher_is_better
 from kseq.data import Examples
 from kseq.data.corpora.lines import as_line
+from kseq.data.datasets import BatchStream
 from kseq.data.shards import ShardedExamples
-from kseq.data.streams import BatchStream
 from kseq.data.vocabulary import load_side, save_side
 from kseq.decoding import LengthRatio
 from kseq.distribution import get_strategy, is_chief, use_device
-from kseq.folder import MODEL, STATE, ModelFolder
 from kseq.losses import MaskedCrossentropy
 from kseq.models import Seq2Seq
 from kseq.progress import on_terminal
-from kseq.record import (
+from kseq.storage.model_folder import MODEL, STATE, ModelFolder
+from kseq.storage.run_record import (
     changed_files,
     check_record,
     files_of,
     start_files,
     write_record,
 )
-from kseq.schedules import teacher_forcing
-from kseq.settings import TrainingSettings, higher_is_better
-from kseq.training.decisions import best_of, plateau_factor, waited
+from kseq.storage.run_state import RunState, load_state, save_state
+from kseq.teacher_forcing import teacher_forcing
 from kseq.training.divergence import has_diverged
-from kseq.training.initial import freeze, load_embeddings, load_parameters
+from kseq.training.early_stopping import best_of, plateau_factor, waited
+from kseq.training.initial_weights import freeze, load_embeddings, load_parameters
+from kseq.training.learning_rates import find_plateau, make_schedule
 from kseq.training.optimizers import make_optimizer
-from kseq.training.rates import find_plateau, make_schedule
-from kseq.training.reporting import (
+from kseq.training.run_log import (
     PROGRESS,
     checkpoint_line,
     first_signal,
     logging_to,
 )
-from kseq.training.state import RunState, load_state, save_state
 from kseq.training.validation import KERAS_NAMES, Validation
 
 log = logging.getLogger("kseq")

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from kseq import evaluation
-from kseq.data.pairs import Examples
+from kseq.config.training import TEXT_METRICS, TrainingSettings
+from kseq.data.datasets import validation_dataset
+from kseq.data.examples import Examples
 from kseq.data.shards import ShardedExamples
-from kseq.data.streams import validation_dataset
 from kseq.decoding import BeamSearch, LengthRatio
 from kseq.models import Seq2Seq, perplexity
-from kseq.settings import TEXT_METRICS, TrainingSettings
 
 # Our name and Keras's.
 KERAS_NAMES = {

@@ -16,15 +16,14 @@ from keras_tuner.src.engine import metrics_tracking
 from keras_tuner.src.engine import objective as kt_objective
 from keras_tuner.src.engine.tuner_utils import SaveBestEpoch
 
-from kseq import config as architecture
-from kseq.checks import check_integer
-from kseq.config import Seq2SeqConfig
+from kseq.config import architecture
+from kseq.config.architecture import Seq2SeqConfig
+from kseq.config.checks import check_integer
 from kseq.data import Examples
 from kseq.metrics import METRICS
 from kseq.metrics import get as get_metric
 from kseq.models import build_seq2seq
-from kseq.tuning.files import RUN, read_json, write_json
-from kseq.tuning.scores import LOSS, EpochObjective
+from kseq.tuning.objectives import LOSS, EpochObjective
 from kseq.tuning.space import (
     Training,
     architecture_names,
@@ -34,6 +33,7 @@ from kseq.tuning.space import (
     training_names,
     under,
 )
+from kseq.tuning.sweep_files import RUN, read_json, write_json
 
 DIRECTIONS = {
     "loss": "min",

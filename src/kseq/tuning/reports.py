@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from kseq.tuning.files import LOST, RUN, SWEEP, read_json
-from kseq.tuning.scores import LOSS
+from kseq.tuning.objectives import LOSS
+from kseq.tuning.sweep_files import LOST, RUN, SWEEP, read_json
 
 
 def results(sweep: Any) -> pd.DataFrame:

@@ -11,10 +11,10 @@ from typing import Any
 import keras
 from keras_tuner.src.engine import conditions
 
-from kseq import config as architecture
-from kseq.checks import nearest_name
+from kseq.config import architecture
+from kseq.config.checks import nearest_name
 from kseq.losses import MaskedCrossentropy
-from kseq.schedules import COINS, check_ratio
+from kseq.teacher_forcing import COINS, check_ratio
 
 FROM_DATA = ("source_vocab_size", "target_vocab_size")
 

@@ -15,15 +15,15 @@ from typing import Any
 import keras_tuner
 import pandas as pd
 
-from kseq.config import Seq2SeqConfig
+from kseq.config.architecture import Seq2SeqConfig
 from kseq.data import Examples
 from kseq.models import Seq2Seq
 from kseq.translator import Translator
-from kseq.tuning.durable import durable, is_worker
-from kseq.tuning.files import BEST, SWEEP, read_json, write_json
+from kseq.tuning.fault_tolerance import durable, is_worker
 from kseq.tuning.hypermodel import Seq2SeqHyperModel
 from kseq.tuning.reports import results
 from kseq.tuning.space import Training, json_of, only, training_names
+from kseq.tuning.sweep_files import BEST, SWEEP, read_json, write_json
 
 FORMAT_VERSION = 1
 TUNERS = {

@@ -6,7 +6,7 @@ import os
 import pathlib
 import sys
 
-from kseq.files import whole_file
+from kseq.storage.atomic_files import whole_file
 
 
 def fetch(

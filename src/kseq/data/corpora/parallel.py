@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 
-from kseq.checks import check_integer
+from kseq.config.checks import check_integer
 from kseq.data.corpora.corpus import Corpus, Reading
 from kseq.data.corpora.lines import (
     TOO_LONG,

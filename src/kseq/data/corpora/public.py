@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from kseq.checks import check_boolean
+from kseq.config.checks import check_boolean
 from kseq.data.corpora.corpus import Corpus, Reading
 from kseq.data.corpora.downloads import fetch
 from kseq.data.corpora.lines import decoded

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from kseq.checks import check_boolean, check_integer
+from kseq.config.checks import check_boolean, check_integer
 from kseq.data.corpora.corpus import Corpus, Reading
 from kseq.data.corpora.lines import Path, check_files, decoded
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
-from kseq.checks import check_boolean, check_texts
+from kseq.config.checks import check_boolean, check_texts
 from kseq.data.corpora.corpus import Corpus, Reading
 from kseq.data.corpora.lines import Path, check_files, decoded, read_lines
 from kseq.data.vocabulary import (
@@ -26,7 +26,7 @@ from kseq.data.vocabulary import (
     START_TOKEN,
     Vocabulary,
 )
-from kseq.files import whole_file
+from kseq.storage.atomic_files import whole_file
 
 Symbols = Path | Iterable[str]
 

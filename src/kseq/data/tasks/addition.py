@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kseq.checks import check_boolean, check_integer
+from kseq.config.checks import check_boolean, check_integer
 from kseq.data.tasks.base import Problems, Task, pack_rows
 from kseq.data.vocabulary import END, PAD, Ids, Vocabulary
 

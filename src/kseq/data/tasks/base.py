@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from kseq.checks import check_integer
-from kseq.data.batching import Batch, batch_of, stream_dataset
-from kseq.data.pairs import Examples
+from kseq.config.checks import check_integer
+from kseq.data.batches import Batch, batch_of, stream_dataset
+from kseq.data.examples import Examples
 from kseq.data.vocabulary import Ids, Vocabulary
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import abc
 import numpy as np
 import numpy.typing as npt
 
-from kseq.checks import check_integer
+from kseq.config.checks import check_integer
 from kseq.data.tasks.base import Problems, Task, pack_rows
 from kseq.data.vocabulary import END, PAD, SPECIAL_TOKENS, Ids, Vocabulary
 

@@ -1,0 +1,8 @@
+"""What a user can choose: architecture, data and training, each checked when made."""
+
+from kseq.config.architecture import Seq2SeqConfig
+from kseq.config.data import DataSettings
+from kseq.config.presets import preset
+from kseq.config.training import TrainingSettings
+
+__all__ = ["DataSettings", "Seq2SeqConfig", "TrainingSettings", "preset"]

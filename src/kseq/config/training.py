@@ -1,0 +1,395 @@
+"""How a model is trained: every choice of a training run."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from kseq.config.checks import nearest_name
+from kseq.config.fields import as_plain_dict, check_choice, check_types
+
+# Nothing of these enters an update: they may change when a run is resumed.
+MAY_DIFFER = (
+    "device",
+    "keep_checkpoints",
+    "log_every",
+    "max_checkpoints_not_improved",
+    "max_epochs",
+    "max_seconds",
+    "max_updates",
+    "min_epochs",
+    "min_updates",
+    "show",
+    "show_every",
+    "show_sources",
+)
+
+MODEL_METRICS = ("loss", "perplexity", "accuracy", "sequence_accuracy")
+TEXT_METRICS = ("bleu", "chrf", "ter", "exact_match", "wer", "per")
+METRICS = (*MODEL_METRICS, "free_running_perplexity", *TEXT_METRICS)
+_HIGHER_IS_BETTER = ("accuracy", "sequence_accuracy", "bleu", "chrf", "exact_match")
+
+
+def higher_is_better(metric: str) -> bool:
+    """Returns whether a high value of a metric is a good one.
+
+    Args:
+        metric: A name in `METRICS`.
+
+    Raises:
+        ValueError: If it is unknown.
+
+    Example:
+        >>> from kseq.config.training import higher_is_better
+        >>> higher_is_better("bleu"), higher_is_better("wer")
+        (True, False)
+    """
+    return check_choice("metric", metric, METRICS) in _HIGHER_IS_BETTER
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Every choice of a training run.
+
+    An instance is immutable and valid. An update is one step of the optimizer.
+
+    Args:
+        batch_size: Number of pairs in a batch. With `batch_type` "tokens": maximum
+            number of target tokens in a batch, including padding. Default 64.
+        batch_type: `"pairs"` (default) or `"tokens"`.
+        buckets: Number of length buckets, chosen from the data; 0 mixes all lengths.
+            Default 8, without `bucket_width`.
+        bucket_width: Width in tokens of evenly spaced buckets, as in Sockeye (see
+            `kseq.data.even_buckets`). Replaces `buckets`. Default: `buckets` decides.
+        optimizer: `"adam"` (default), `"adamw"`, `"nadam"`, `"sgd"`, `"rmsprop"`,
+            `"adagrad"` or `"adadelta"`.
+        learning_rate: Learning rate. Default 0.001.
+        schedule: Learning rate schedule. `"plateau"` (default) lowers the learning rate
+            when the optimized metric does not improve; `"constant"`,
+            `"inverse_time"`, `"inverse_sqrt"`, `"step"` and `"cosine"` depend on the
+            number of updates.
+        plateau_factor: Factor of the learning rate in `"plateau"`. Default 0.5.
+        plateau_patience: Number of checkpoints without improvement before `"plateau"`
+            lowers the learning rate. Default 2.
+        half_life: Number of updates until `"inverse_time"` or `"inverse_sqrt"` has
+            halved the learning rate.
+        decay_steps: For `"cosine"`: number of updates until the end of the decay. For
+            `"step"`: number of updates between decays.
+        decay_rate: Factor of the learning rate at each decay of `"step"`.
+        end_learning_rate: Learning rate at the end of `"cosine"`. Default 0.
+        warmup_steps: Number of updates over which the learning rate rises linearly.
+            Default 0.
+        momentum: Momentum of `"sgd"` and `"rmsprop"`. Default: none.
+        nesterov: Use Nesterov momentum in `"sgd"`. Default False.
+        unit_gain: Weight new gradients by 1 - momentum in `"sgd"`, as CNTK does.
+            Default False.
+        beta_1: Decay rate of the first moment in `"adam"`, `"adamw"` and `"nadam"`.
+            Default: Keras's, 0.9.
+        beta_2: Decay rate of the second moment in the same optimizers. Default:
+            Keras's, 0.999.
+        epsilon: Epsilon of all optimizers but `"sgd"`. Default: Keras's.
+        rho: Decay rate in `"rmsprop"` and `"adadelta"`. Default: Keras's.
+        weight_decay: Weight decay. Default: none.
+        clip_norm: Maximum global gradient norm; 0 does not clip. Default: 1, or 0 where
+            another way of clipping is chosen or `gradient` is "sum".
+        clip_value: Maximum absolute value of a gradient element. Default: no clipping.
+        clip_per_token: Maximum absolute value of a gradient element for each target
+            token of the batch, as in CNTK. Needs `gradient` "sum". Default: no
+            clipping.
+        gradient: Reduction of the loss over the tokens of a batch: `"mean"` (default),
+            or `"sum"`, for which the learning rate is per token, as in CNTK.
+        accumulation_steps: Number of batches whose gradients make one update.
+            Default 1.
+        label_smoothing: Share of the target distribution that is spread over the
+            vocabulary, in [0, 1). Default 0.
+        teacher_forcing_ratio: Probability that the decoder reads the true token, in
+            [0, 1], or a schedule over the updates: `"linear:UPDATES[:END]"`,
+            `"exponential:BASE[:END]"`, `"inverse_sigmoid:K[:END]"` (see
+            `kseq.teacher_forcing`). Default 1.
+        teacher_forcing_coin: Draw for each `"token"` (default) or each `"batch"`.
+        metrics: Metrics on the validation data at each checkpoint, one or more of
+            `"loss"`, `"perplexity"`, `"accuracy"` (of tokens), `"sequence_accuracy"`,
+            `"free_running_perplexity"`, and of decoded texts `"bleu"`, `"chrf"`,
+            `"ter"`, `"exact_match"`, `"wer"`, `"per"` (see `kseq.evaluation`).
+            Default: perplexity and accuracy.
+        optimized_metric: Metric that selects the best checkpoint, one of `metrics`.
+            Default: the first.
+        decode_pairs: Number of validation pairs to decode, from the first. Default:
+            all.
+        decode_beam: Beam width for decoding validation pairs; 1 is greedy search.
+            Default 1.
+        length_deviations: Maximum output length in standard deviations above the mean
+            ratio of target to source length of the training data, here and wherever
+            the model is used (see `kseq.decoding.LengthRatio`). Default: an output has
+            at most 2 * source length + 10 tokens.
+        validation_batch_size: Number of pairs in a validation batch. Default 256.
+        checkpoint_updates: Number of updates between checkpoints. Default 1000, without
+            `checkpoint_epochs`.
+        checkpoint_epochs: Number of epochs between checkpoints. Replaces
+            `checkpoint_updates`. Default: `checkpoint_updates` decides.
+        log_every: Number of updates between progress lines in the log; 0 logs
+            checkpoints only. Default 100.
+        keep_checkpoints: Number of most recent checkpoints to keep, besides the best; 0
+            keeps all. Default 10.
+        max_checkpoints_not_improved: Number of checkpoints without improvement before
+            training ends; 0 never ends it. Default 8.
+        min_improvement: Minimum improvement of the optimized metric, in its own units,
+            for early stopping and for `"plateau"`. The best checkpoint does not depend
+            on it. Default 0.0001.
+        min_epochs: Minimum number of epochs before early stopping. Default 0.
+        min_updates: Minimum number of updates before early stopping. Default 0.
+        max_epochs: Maximum number of epochs. Default: no limit.
+        max_updates: Maximum number of updates. Default: no limit.
+        max_seconds: Maximum training time in seconds, across all resumed runs. Default:
+            no limit.
+        show: Number of validation pairs to show with their outputs at each checkpoint.
+            Default 3.
+        show_sources: Further source texts to show with their outputs. Default: none.
+        show_every: Number of updates between showings of `show_sources`. Default: at
+            checkpoints only.
+        parameters: File or folder of a model to start from. Default: none.
+        partial_parameters: Load only the layers of `parameters` that fit. Default
+            False: all must fit.
+        source_embeddings: File of pretrained embeddings of source tokens. Default:
+            none.
+        target_embeddings: File of pretrained embeddings of target tokens. Default:
+            none.
+        freeze: Names of layers, or patterns of names, that are not trained. Default:
+            none.
+        seed: Seed of weights, batches and dropout. Default 0.
+        dtype: Dtype policy: `"float32"` (default), `"mixed_float16"` or
+            `"mixed_bfloat16"`.
+        jit_compile: Compile the training step with XLA, once for each batch shape.
+            Default False.
+        device: `"auto"` (default), `"cpu"` or `"gpu"`.
+        strategy: `"one_device"` (default), `"mirrored"` or `"multi_worker"`; see
+            `kseq.distribution`.
+
+    Raises:
+        ValueError: If a value is out of range, unknown, or would have no effect.
+        TypeError: If it has the wrong type.
+
+    Example:
+        >>> from kseq import TrainingSettings
+        >>> settings = TrainingSettings(metrics=["bleu", "perplexity"])
+        >>> settings.optimized_metric
+        'bleu'
+        >>> TrainingSettings.from_dict(settings.to_dict()) == settings
+        True
+    """
+
+    batch_size: int = 64
+    batch_type: Literal["pairs", "tokens"] = "pairs"
+    buckets: int | None = None
+    bucket_width: int | None = None
+    optimizer: Literal[
+        "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta"
+    ] = "adam"
+    learning_rate: float = 0.001
+    schedule: Literal[
+        "plateau", "constant", "inverse_time", "inverse_sqrt", "step", "cosine"
+    ] = "plateau"
+    plateau_factor: float | None = None
+    plateau_patience: int | None = None
+    half_life: float | None = None
+    decay_steps: int | None = None
+    decay_rate: float | None = None
+    end_learning_rate: float | None = None
+    warmup_steps: int = 0
+    momentum: float | None = None
+    nesterov: bool = False
+    unit_gain: bool = False
+    beta_1: float | None = None
+    beta_2: float | None = None
+    epsilon: float | None = None
+    rho: float | None = None
+    weight_decay: float | None = None
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    clip_per_token: float | None = None
+    gradient: Literal["mean", "sum"] = "mean"
+    accumulation_steps: int = 1
+    label_smoothing: float = 0.0
+    teacher_forcing_ratio: float | str = 1.0
+    teacher_forcing_coin: Literal["token", "batch"] = "token"
+    metrics: tuple[str, ...] = ("perplexity", "accuracy")
+    optimized_metric: str | None = None
+    decode_pairs: int | None = None
+    decode_beam: int = 1
+    length_deviations: float | None = None
+    validation_batch_size: int = 256
+    checkpoint_updates: int | None = None
+    checkpoint_epochs: int | None = None
+    log_every: int = 100
+    keep_checkpoints: int = 10
+    max_checkpoints_not_improved: int = 8
+    min_improvement: float = 0.0001
+    min_epochs: int = 0
+    min_updates: int = 0
+    max_epochs: int | None = None
+    max_updates: int | None = None
+    max_seconds: float | None = None
+    show: int = 3
+    show_sources: tuple[str, ...] = ()
+    show_every: int | None = None
+    parameters: str | None = None
+    partial_parameters: bool = False
+    source_embeddings: str | None = None
+    target_embeddings: str | None = None
+    freeze: tuple[str, ...] = ()
+    seed: int = 0
+    dtype: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    jit_compile: bool = False
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    strategy: Literal["one_device", "mirrored", "multi_worker"] = "one_device"
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                bounds = f"at least {low}" if high == _ANY else f"in [{low}, {high}]"
+                raise ValueError(f"`{name}` must be {bounds}. Received: {value}.")
+        for name in self.metrics:
+            check_choice("metrics", name, METRICS)
+        if not self.metrics:
+            raise ValueError("`metrics` must name one metric at least. Received: none.")
+        self._choose("buckets", 8, "bucket_width")
+        self._choose("checkpoint_updates", 1000, "checkpoint_epochs")
+        if self.clip_norm is None:
+            other = self.clip_value or self.clip_per_token or self.gradient == "sum"
+            object.__setattr__(self, "clip_norm", 0.0 if other else 1.0)
+        if self.optimized_metric is None:
+            object.__setattr__(self, "optimized_metric", self.metrics[0])
+        check_choice("optimized_metric", self.optimized_metric, self.metrics)
+        self._check_pairs()
+
+    def _choose(self, name: str, default: int, other: str) -> None:
+        """Gives a setting its default, unless the other one replaces it."""
+        value, replacement = getattr(self, name), getattr(self, other)
+        if value is None and replacement is None:
+            object.__setattr__(self, name, default)
+        elif value is not None and replacement is not None:
+            raise ValueError(
+                f"`{other}` replaces `{name}`: pass one of them. Received: "
+                f"{replacement} and {value}."
+            )
+
+    def _check_pairs(self) -> None:
+        """Refuses what would have no effect."""
+        text = set(self.metrics) & set(TEXT_METRICS)
+        free = self.teacher_forcing_ratio == 1
+        needs: dict[str, tuple[bool, str]] = {
+            "plateau_factor": (self.schedule == "plateau", "schedule='plateau'"),
+            "plateau_patience": (self.schedule == "plateau", "schedule='plateau'"),
+            "half_life": (
+                self.schedule in ("inverse_time", "inverse_sqrt"),
+                "schedule='inverse_time' or 'inverse_sqrt'",
+            ),
+            "decay_steps": (
+                self.schedule in ("step", "cosine"),
+                "schedule='step' or 'cosine'",
+            ),
+            "decay_rate": (self.schedule == "step", "schedule='step'"),
+            "end_learning_rate": (self.schedule == "cosine", "schedule='cosine'"),
+            "clip_per_token": (self.gradient == "sum", "gradient='sum'"),
+            "decode_pairs": (bool(text), f"one of {', '.join(TEXT_METRICS)}"),
+            "show_every": (bool(self.show_sources), "`show_sources`"),
+        }
+        for name, (effective, need) in needs.items():
+            if getattr(self, name) is not None and not effective:
+                raise ValueError(
+                    f"`{name}` needs {need}. Received: {getattr(self, name)!r}."
+                )
+        if self.decode_beam != 1 and not text:
+            raise ValueError(
+                f"`decode_beam` needs one of {', '.join(TEXT_METRICS)} in `metrics`. "
+                f"Received: {self.decode_beam}."
+            )
+        if self.teacher_forcing_coin != "token" and free:
+            raise ValueError(
+                "`teacher_forcing_coin` needs a `teacher_forcing_ratio` below 1. "
+                f"Received: {self.teacher_forcing_coin!r}."
+            )
+        if self.partial_parameters and self.parameters is None:
+            raise ValueError("`partial_parameters` needs `parameters`.")
+        lacks = {
+            "inverse_time": ("half_life",),
+            "inverse_sqrt": ("half_life",),
+            "step": ("decay_steps", "decay_rate"),
+            "cosine": ("decay_steps",),
+        }
+        for name in lacks.get(self.schedule, ()):
+            if getattr(self, name) is None:
+                raise ValueError(f"schedule={self.schedule!r} needs `{name}`.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns every setting, as JSON and YAML can hold it."""
+        return as_plain_dict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainingSettings":
+        """Makes settings from what `to_dict` returns.
+
+        Args:
+            values: Names and values.
+
+        Raises:
+            ValueError: If a name is unknown.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                hint = nearest_name(name, known)
+                raise ValueError(
+                    f"Unknown training setting `{name}`.{hint} The settings are: "
+                    f"{', '.join(known)}."
+                )
+        return cls(**values)
+
+
+_ANY = float("inf")
+_RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(
+        (
+            "batch_size",
+            "bucket_width",
+            "accumulation_steps",
+            "validation_batch_size",
+            "checkpoint_epochs",
+            "checkpoint_updates",
+            "plateau_patience",
+            "decay_steps",
+            "decode_pairs",
+            "decode_beam",
+            "max_epochs",
+            "max_updates",
+            "show_every",
+        ),
+        (1, _ANY),
+    ),
+    **dict.fromkeys(
+        (
+            "buckets",
+            "log_every",
+            "warmup_steps",
+            "keep_checkpoints",
+            "max_checkpoints_not_improved",
+            "min_improvement",
+            "min_epochs",
+            "min_updates",
+            "max_seconds",
+            "show",
+            "seed",
+            "learning_rate",
+            "clip_norm",
+            "clip_value",
+            "clip_per_token",
+            "weight_decay",
+            "length_deviations",
+            "half_life",
+            "end_learning_rate",
+        ),
+        (0, _ANY),
+    ),
+    "plateau_factor": (1e-6, 1),
+}

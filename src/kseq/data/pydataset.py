@@ -1,0 +1,79 @@
+"""The `keras.utils.PyDataset` of pairs; in a module of its own, for it needs Keras."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from kseq.data.batches import Batch, batch_of, epoch_order
+from kseq.data.vocabulary import Ids
+
+
+class PairsPyDataset(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
+    """Batches of pairs, all padded to the longest pair of the whole set.
+
+    Keras infers a PyDataset's shapes from its first two batches, so a later batch of
+    another length would fail; here none is.
+
+    Args:
+        source: int32 array of shape `(size, source_time)`, rows ended by `</s>`.
+        target: int32 array of shape `(size, target_time)`, rows ended by `</s>`.
+        batch_size: int, pairs a batch; the last one may be smaller.
+        shuffle: bool, whether every epoch has an order of its own. Defaults to True.
+        seed: int, together with the epoch it decides the order. Defaults to 0.
+        **kwargs: arguments of `keras.utils.PyDataset`, such as `workers`.
+    """
+
+    def __init__(
+        self,
+        source: Ids,
+        target: Ids,
+        batch_size: int,
+        shuffle: bool = True,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.target = target
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.epoch = 0
+        self._cached: tuple[int, npt.NDArray[np.int64]] | None = None
+
+    def __len__(self) -> int:
+        """Returns the number of batches an epoch."""
+        return -(-len(self.source) // self.batch_size)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Returns a batch of the current epoch.
+
+        Args:
+            index: int, from 0 to `len(self) - 1`.
+
+        Returns:
+            A tuple `(inputs, targets)` of int32 arrays.
+
+        Raises:
+            IndexError: if `index` is out of range.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)} does not exist")
+        rows = self._order()[index * self.batch_size : (index + 1) * self.batch_size]
+        return batch_of(self.source[rows], self.target[rows])
+
+    def on_epoch_end(self) -> None:
+        """Moves on to the next epoch's order."""
+        self.epoch += 1
+
+    def _order(self) -> npt.NDArray[np.int64]:
+        # One assignment of a pair: Keras reads batches from another thread.
+        cached, epoch = self._cached, self.epoch
+        if cached is None or cached[0] != epoch:
+            size = len(self.source)
+            order = epoch_order(size, self.seed, epoch) if self.shuffle else None
+            cached = (epoch, np.arange(size) if order is None else order)
+            self._cached = cached
+        return cached[1]

@@ -1,0 +1,84 @@
+"""How long an output may become, by what training data have shown."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from kseq.config.checks import check_number
+
+
+@dataclasses.dataclass(frozen=True)
+class LengthRatio:
+    """Statistics of how much longer targets are than their sources.
+
+    Called on the lengths of sources it gives the longest outputs: ceil((mean +
+    deviations * std) * length) + 2.
+
+    Args:
+        mean: Mean of target length / source length, in tokens without `</s>`.
+        std: Its standard deviation. Default 0.
+        deviations: Number of standard deviations to allow for. Default 2.
+
+    Raises:
+        TypeError: If an argument is not a number.
+        ValueError: If one is negative or not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from kseq.decoding import LengthRatio
+        >>> source = np.array([[5, 6, 7, 3], [5, 3, 0, 0]])
+        >>> target = np.array([[5, 6, 7, 8, 9, 3], [5, 5, 3, 0, 0, 0]])
+        >>> ratio = LengthRatio.from_ids(source, target)
+        >>> round(ratio.mean, 2), round(ratio.std, 2), ratio([10]).tolist()
+        (1.83, 0.17, [24])
+
+    Reference:
+        Sockeye 1.18 (`--max-output-length-num-stds`).
+    """
+
+    mean: float
+    std: float = 0.0
+    deviations: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            check_number(name, value)
+
+    @classmethod
+    def from_ids(cls, source: Any, target: Any, deviations: float = 2.0) -> Any:
+        """Takes the statistics of pairs of padded ids.
+
+        Args:
+            source: Integer ids (pairs, time), or vectors (pairs, time, dim), each row
+                ended by `</s>` (ids) and padded with 0.
+            target: Integer ids (pairs, time), likewise.
+            deviations: As for the class. Default 2.
+
+        Raises:
+            ValueError: If no pair has a token on both sides.
+        """
+        source, target = np.asarray(source), np.asarray(target)
+        real = source != 0 if source.ndim == 2 else (source != 0).any(axis=-1)
+        ends = source.ndim == 2
+        source_lengths = real.sum(axis=1) - ends
+        target_lengths = (target != 0).sum(axis=1) - 1
+        filled = (source_lengths > 0) & (target_lengths > 0)
+        if not filled.any():
+            raise ValueError("A length ratio needs a pair with a token on both sides.")
+        ratios = target_lengths[filled] / source_lengths[filled]
+        return cls(float(ratios.mean()), float(ratios.std()), deviations)
+
+    def __call__(self, lengths: Any) -> np.ndarray:
+        """Returns the longest outputs, `</s>` included.
+
+        Args:
+            lengths: Integers, the lengths of sources, without `</s>`.
+
+        Returns:
+            int32, of the same shape.
+        """
+        longest = (self.mean + self.deviations * self.std) * np.asarray(lengths)
+        # What rounding has added to a whole number makes no token.
+        longest = np.minimum(np.ceil(longest - 1e-9), np.iinfo(np.int32).max - 2)
+        return longest.astype(np.int32) + 2

@@ -1,0 +1,455 @@
+"""Loops over the steps of an LSTM and a GRU whose gradients are written by hand.
+
+TensorFlow's own gradient of a loop makes a product for every weight at every step, and
+adds them up. Here a backward loop makes the gradients of the gates alone; that of a
+kernel is then one product over all steps (Appleyard et al., 2016, "Optimizing
+Performance of Recurrent Neural Networks on GPUs").
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.eager import record  # there is no public way to a tape
+
+from kseq.layers.time_steps import unstack_steps
+
+# Takes the index of a step and the states to the new states and what is to be kept.
+_Step = Callable[[tf.Tensor, tuple[Any, ...]], tuple[tuple[Any, ...], tuple[Any, ...]]]
+
+
+def lstm_states(
+    projected: tf.Tensor,
+    h: tf.Tensor,
+    c: tf.Tensor,
+    kernel: tf.Tensor,
+    mask: tf.Tensor | None,
+    dropped: Sequence[tf.Tensor] | None,
+    sequences: bool,
+) -> tuple[tf.Tensor, ...]:
+    """Takes the steps of an LSTM with tanh and sigmoid.
+
+    Args:
+        projected: Products of the inputs with their kernel, and bias: float (time,
+            batch, 4 * units), the gates in Keras's order, input, forget, cell, output.
+        h: First state (batch, units).
+        c: First cell state (batch, units).
+        kernel: Of the states (units, 4 * units).
+        mask: Boolean (time, batch), True at the steps to take; or None.
+        dropped: Masks (batch, units) of h, one for each gate; or None.
+        sequences: Return the states h after all steps, too.
+
+    Returns:
+        The last h, the last c, and with `sequences` all h (time, batch, units).
+    """
+    units = h.shape[-1]
+
+    @_with_gradient
+    def run(projected: Any, h_0: Any, c_0: Any, kernel: Any) -> Any:
+        products = _Products(kernel, dropped)
+
+        def forward(t: Any, states: Any) -> Any:
+            h, c = states
+            gates = projected[t] + products.make(h)  # (batch, 4 * units)
+            i, f, g, o = tf.split(gates, 4, axis=1)  # (batch, units)
+            i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
+            new_c = f * c + i * g
+            seen = tf.tanh(new_c)
+            new = _taken(mask, t, (o * seen, new_c), states)
+            return new, (new[0], i, f, g, o, seen, c)
+
+        (h, c), saved = _loop(forward, (h_0, c_0), projected, 7 * [units])
+        all_h = [saved[0].stack()] if sequences else []  # (time, batch, units)
+
+        def gradient(d_h: Any, d_c: Any, *d_all: Any) -> Any:
+            arrays = _readable(saved)
+
+            def backward(t: Any, states: Any) -> Any:
+                states = (_with_output(states[0], d_all, t), states[1])
+                d_h, d_c = _taken(mask, t, states)
+                i, f, g, o, seen, c = (array.read(t) for array in arrays[1:])
+                d_c += _tanh_gradient(seen, d_h * o)
+                d_gates = tf.concat(
+                    [
+                        _sigmoid_gradient(i, d_c * g),
+                        _sigmoid_gradient(f, d_c * c),
+                        _tanh_gradient(g, d_c * i),
+                        _sigmoid_gradient(o, d_h * seen),
+                    ],
+                    1,
+                )  # (batch, 4 * units)
+                new = (products.states_gradient(d_gates), d_c * f)
+                return _taken(mask, t, new, states), (d_gates,)
+
+            (d_h, d_c), (found,) = _loop(
+                backward, (d_h, d_c), projected, [4 * units], backwards=True
+            )
+            d_gates = found.stack()
+            before = _before(h_0, arrays, all_h)
+            d_kernel = products.kernel_gradient(before, d_gates)
+            return d_gates, d_h, d_c, d_kernel
+
+        return (h, c, *all_h), gradient
+
+    return run(projected, h, c, kernel)
+
+
+def gru_states(
+    projected: tf.Tensor,
+    h: tf.Tensor,
+    kernel: tf.Tensor,
+    bias: tf.Tensor | None,
+    mask: tf.Tensor | None,
+    dropped: Sequence[tf.Tensor] | None,
+    sequences: bool,
+) -> tuple[tf.Tensor, ...]:
+    """Takes the steps of a GRU with tanh and sigmoid that resets after the product.
+
+    Args:
+        projected: Products of the inputs with their kernel, and bias: float (time,
+            batch, 3 * units), the gates in Keras's order, update, reset, candidate.
+        h: First state (batch, units).
+        kernel: Of the states (units, 3 * units).
+        bias: Of the states' products (3 * units), or None.
+        mask: Boolean (time, batch), True at the steps to take; or None.
+        dropped: Masks (batch, units) of h, one for each gate; or None.
+        sequences: Return the states after all steps, too.
+
+    Returns:
+        The last h, and with `sequences` all (time, batch, units).
+    """
+    units = h.shape[-1]
+
+    @_with_gradient
+    def run(projected: Any, h_0: Any, kernel: Any, *bias: Any) -> Any:
+        products = _Products(kernel, dropped)
+
+        def forward(t: Any, states: Any) -> Any:
+            (h,) = states
+            y = products.make(h)  # (batch, 3 * units)
+            if bias:
+                y = tf.nn.bias_add(y, bias[0])
+            x_z, x_r, x_g = tf.split(projected[t], 3, axis=1)  # (batch, units)
+            y_z, y_r, y_g = tf.split(y, 3, axis=1)
+            z, r = tf.sigmoid(x_z + y_z), tf.sigmoid(x_r + y_r)
+            g = tf.tanh(x_g + r * y_g)
+            new = _taken(mask, t, (g + z * (h - g),), states)
+            return new, (new[0], z, r, g, y_g, h)
+
+        (h,), saved = _loop(forward, (h_0,), projected, 6 * [units])
+        all_h = [saved[0].stack()] if sequences else []  # (time, batch, units)
+
+        def gradient(d_h: Any, *d_all: Any) -> Any:
+            arrays = _readable(saved)
+
+            def backward(t: Any, states: Any) -> Any:
+                states = (_with_output(states[0], d_all, t),)
+                (d_h,) = _taken(mask, t, states)
+                z, r, g, y_g, h = (array.read(t) for array in arrays[1:])
+                d_z = _sigmoid_gradient(z, d_h * (h - g))
+                kept = d_h * z
+                d_g = _tanh_gradient(g, d_h - kept)
+                d_r = _sigmoid_gradient(r, d_g * y_g)
+                d_y = tf.concat([d_z, d_r, d_g * r], 1)  # (batch, 3 * units)
+                new = (products.states_gradient(d_y) + kept,)
+                return _taken(mask, t, new, states), (d_y, d_g)
+
+            (d_h,), found = _loop(
+                backward, (d_h,), projected, [3 * units, units], backwards=True
+            )
+            d_y, d_g = (array.stack() for array in found)
+            before = _before(h_0, arrays, all_h)
+            d_kernel = products.kernel_gradient(before, d_y)
+            d_bias = [tf.reduce_sum(d_y, [0, 1]) for _ in bias]
+            d_x = tf.concat([d_y[..., : 2 * units], d_g], 2)  # (time, batch, 3 * units)
+            return d_x, d_h, d_kernel, *d_bias
+
+        return (h, *all_h), gradient
+
+    arguments = [] if bias is None else [bias]
+    return run(projected, h, kernel, *arguments)
+
+
+def gru_states_reset_before(
+    projected: tf.Tensor,
+    h: tf.Tensor,
+    kernel: tf.Tensor,
+    mask: tf.Tensor | None,
+    dropped: Sequence[tf.Tensor] | None,
+    sequences: bool,
+) -> tuple[tf.Tensor, ...]:
+    """Takes the steps of a GRU with tanh and sigmoid that resets before the product.
+
+    Args:
+        projected: As of `gru_states`, and so the further arguments.
+        h: First state (batch, units).
+        kernel: Of the states (units, 3 * units).
+        mask: Boolean (time, batch), or None.
+        dropped: Masks (batch, units) of h, or None.
+        sequences: Return the states after all steps, too.
+
+    Returns:
+        As `gru_states`.
+    """
+    units = h.shape[-1]
+
+    @_with_gradient
+    def run(projected: Any, h_0: Any, kernel: Any) -> Any:
+        of_gates = _Products(kernel[:, : 2 * units], dropped and dropped[:2])
+        of_candidate = _Products(kernel[:, 2 * units :], dropped and dropped[2:])
+
+        def forward(t: Any, states: Any) -> Any:
+            (h,) = states
+            x_z, x_r, x_g = tf.split(projected[t], 3, axis=1)  # (batch, units)
+            y_z, y_r = tf.split(of_gates.make(h), 2, axis=1)
+            z, r = tf.sigmoid(x_z + y_z), tf.sigmoid(x_r + y_r)
+            reset = r * h
+            g = tf.tanh(x_g + of_candidate.make(reset))
+            new = _taken(mask, t, (g + z * (h - g),), states)
+            return new, (new[0], reset, z, r, g, h)
+
+        (h,), saved = _loop(forward, (h_0,), projected, 6 * [units])
+        all_h = [saved[0].stack()] if sequences else []  # (time, batch, units)
+
+        def gradient(d_h: Any, *d_all: Any) -> Any:
+            arrays = _readable(saved)
+
+            def backward(t: Any, states: Any) -> Any:
+                states = (_with_output(states[0], d_all, t),)
+                (d_h,) = _taken(mask, t, states)
+                z, r, g, h = (array.read(t) for array in arrays[2:])
+                kept = d_h * z
+                d_g = _tanh_gradient(g, d_h - kept)
+                d_reset = of_candidate.states_gradient(d_g)
+                d_zr = tf.concat(
+                    [
+                        _sigmoid_gradient(z, d_h * (h - g)),
+                        _sigmoid_gradient(r, d_reset * h),
+                    ],
+                    1,
+                )  # (batch, 2 * units)
+                new = (of_gates.states_gradient(d_zr) + kept + d_reset * r,)
+                return _taken(mask, t, new, states), (tf.concat([d_zr, d_g], 1),)
+
+            (d_h,), (found,) = _loop(
+                backward, (d_h,), projected, [3 * units], backwards=True
+            )
+            d_x = found.stack()  # (time, batch, 3 * units)
+            n = 2 * units
+            before = _before(h_0, arrays, all_h)
+            d_kernel = tf.concat(
+                [
+                    of_gates.kernel_gradient(before, d_x[..., :n]),
+                    of_candidate.kernel_gradient(arrays[1].stack(), d_x[..., n:]),
+                ],
+                1,
+            )
+            return d_x, d_h, d_kernel
+
+        return (h, *all_h), gradient
+
+    return run(projected, h, kernel)
+
+
+class _Products:
+    """Products of the states with their kernel, and their gradients.
+
+    Args:
+        kernel: Float (units, gates * units).
+        dropped: Masks (batch, units) of the states, one for each gate; or None.
+    """
+
+    def __init__(self, kernel: tf.Tensor, dropped: Sequence[tf.Tensor] | None) -> None:
+        self.kernel = kernel
+        # A product with a transposed matrix takes up to twice the time of one with a
+        # matrix that has been transposed, which need not be done at every step.
+        self.transposed = tf.transpose(kernel)
+        self.dropped = dropped
+        if dropped:
+            self.kernels = tf.split(kernel, len(dropped), axis=1)
+            self.each_transposed = tf.split(self.transposed, len(dropped))
+
+    def make(self, h: tf.Tensor) -> tf.Tensor:
+        """Returns the products (batch, gates * units) of states (batch, units)."""
+        if not self.dropped:
+            return tf.matmul(h, self.kernel)
+        pairs = zip(self.dropped, self.kernels, strict=True)
+        return tf.concat([tf.matmul(h * kept, kernel) for kept, kernel in pairs], 1)
+
+    def states_gradient(self, d: tf.Tensor) -> tf.Tensor:
+        """Takes the gradients of a step's products to that of its states."""
+        if not self.dropped:
+            return tf.matmul(d, self.transposed)
+        gates = tf.split(d, len(self.dropped), axis=1)
+        return tf.add_n(
+            [
+                tf.matmul(gate, transposed) * kept
+                for gate, transposed, kept in zip(
+                    gates, self.each_transposed, self.dropped, strict=True
+                )
+            ]
+        )
+
+    def kernel_gradient(self, h: tf.Tensor, d: tf.Tensor) -> tf.Tensor:
+        """Takes all states and the gradients of all products to that of the kernel.
+
+        Args:
+            h: Float (time, batch, units), as each step has multiplied them.
+            d: Float (time, batch, gates * units).
+        """
+
+        def product(h: tf.Tensor, d: tf.Tensor) -> tf.Tensor:
+            rows = (tf.reshape(x, [-1, x.shape[-1]]) for x in (h, d))
+            return tf.matmul(*rows, transpose_a=True)
+
+        if not self.dropped:
+            return product(h, d)
+        gates = tf.split(d, len(self.dropped), axis=2)
+        pairs = zip(self.dropped, gates, strict=True)
+        return tf.concat([product(h * kept, gate) for kept, gate in pairs], 1)
+
+
+def _loop(
+    step: _Step,
+    states: tuple[Any, ...],
+    sequence: tf.Tensor,
+    widths: Sequence[int],
+    backwards: bool = False,
+) -> tuple[tuple[Any, ...], tuple[tf.TensorArray, ...]]:
+    """Takes steps, and keeps what they give.
+
+    Args:
+        step: See `_Step`.
+        states: The first states, each (batch, units).
+        sequence: Float (time, batch, ...), for its sizes and its dtype.
+        widths: Of what each step gives to keep, (batch, width).
+        backwards: Take the last step first.
+
+    Returns:
+        The last states, and arrays of `time` elements.
+    """
+    time, batch, _ = sequence.shape
+    steps = tf.shape(sequence)[0] if time is None else time
+    arrays = tuple(
+        tf.TensorArray(
+            sequence.dtype,
+            size=steps,
+            element_shape=[batch, width],
+            clear_after_read=False,
+        )
+        for width in widths
+    )
+
+    def body(k: Any, states: Any, arrays: Any) -> Any:
+        t = steps - 1 - k if backwards else k
+        states, kept = step(t, states)
+        pairs = zip(arrays, kept, strict=True)
+        return k + 1, states, tuple(array.write(t, value) for array, value in pairs)
+
+    _, states, arrays = tf.while_loop(
+        lambda k, *_: k < steps,
+        body,
+        (tf.constant(0), states, arrays),
+        maximum_iterations=steps,  # XLA needs it
+    )
+    return states, arrays
+
+
+def _with_gradient(run: Callable[..., Any]) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """Does what `tf.custom_gradient` does, and keeps no graph alive.
+
+    In a graph `tf.custom_gradient` registers a new gradient function for each trace and
+    never removes it, so every traced graph stays in memory. Here the function belongs
+    to the operation it is for.
+
+    Args:
+        run: Takes tensors to a tuple of tensors and to the function that takes the
+            gradients of these to those of its arguments.
+    """
+
+    def call(*inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        if tf.executing_eagerly():
+            return tf.custom_gradient(run)(*inputs)
+        outputs, gradient = run(*inputs)
+        count, tensors = len(outputs), [*outputs, *inputs]
+
+        def of_all(*d_tensors: Any) -> list[Any]:
+            return [None] * count + list(gradient(*d_tensors[:count]))
+
+        graph = tf.compat.v1.get_default_graph()
+        with graph.gradient_override_map({"IdentityN": _GRADIENT}):
+            same = tf.identity_n(tensors)
+        same[0].op._kseq_gradient = of_all  # for `tf.gradients`, and that of a function
+        record.record_operation(_GRADIENT, same, tensors, of_all)  # for a tape
+        return tuple(same[:count])
+
+    return call
+
+
+_GRADIENT = "kseq_recurrence"
+
+
+def _gradient_of_operation(op: tf.Operation, *d_outputs: Any) -> Any:
+    gradient = getattr(op, "_kseq_gradient", None)
+    if gradient is None:  # a copy of the graph: TensorFlow's gradient of the loop
+        return d_outputs
+    return gradient(*d_outputs)
+
+
+# TensorFlow keeps the first one, where a notebook imports this module again.
+with contextlib.suppress(KeyError):
+    tf.RegisterGradient(_GRADIENT)(_gradient_of_operation)
+
+
+def _readable(saved: Sequence[tf.TensorArray]) -> Sequence[tf.TensorArray]:
+    """Returns arrays that the graph of a gradient can read.
+
+    The steps of an eager loop may have a gradient in a graph, that of a jacobian, which
+    can read tensors made outside of it, but not arrays.
+    """
+    if tf.executing_eagerly() or tf.is_symbolic_tensor(saved[0].flow):
+        return saved
+    return [unstack_steps(array.stack()) for array in saved]
+
+
+def _before(
+    first: tf.Tensor, saved: Sequence[tf.TensorArray], stacked: Sequence[tf.Tensor]
+) -> tf.Tensor:
+    """Returns the states before each step (time, batch, units).
+
+    Args:
+        first: The state before the first.
+        saved: What the steps kept, first of all the states after them.
+        stacked: These in one tensor, if it has been made.
+    """
+    states = stacked[0] if stacked else saved[0].stack()
+    return tf.concat([first[None], states[:-1]], 0)
+
+
+def _with_output(d_h: tf.Tensor, d_all: Sequence[tf.Tensor], t: tf.Tensor) -> tf.Tensor:
+    """Adds the gradient of step t's output, if there are outputs, to its state's."""
+    return d_h + d_all[0][t] if d_all else d_h
+
+
+def _taken(
+    mask: tf.Tensor | None, t: tf.Tensor, new: Any, old: Any = None
+) -> tuple[tf.Tensor, ...]:
+    """Takes the new values of the rows that step t takes, else the old ones or 0."""
+    if mask is None:
+        return tuple(new)
+    if old is None:
+        old = [tf.zeros_like(x) for x in new]
+    # In half the time that tf.where needs to broadcast the mask.
+    return tuple(
+        tf.raw_ops.Select(condition=mask[t], x=x, y=y)
+        for x, y in zip(new, old, strict=True)
+    )
+
+
+def _sigmoid_gradient(y: tf.Tensor, d: tf.Tensor) -> tf.Tensor:
+    return tf.raw_ops.SigmoidGrad(y=y, dy=d)
+
+
+def _tanh_gradient(y: tf.Tensor, d: tf.Tensor) -> tf.Tensor:
+    return tf.raw_ops.TanhGrad(y=y, dy=d)

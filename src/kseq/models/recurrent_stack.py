@@ -1,0 +1,231 @@
+"""The parts that encoder and decoder are both made of."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from kseq.config.architecture import Seq2SeqConfig, Side
+from kseq.layers import (
+    AdditiveAttention,
+    Attention,
+    CoverageAttention,
+    DotAttention,
+    FixedAttention,
+    ForgetBias,
+    FusedGRU,
+    FusedLSTM,
+    GeneralAttention,
+    LayerNormGRU,
+    LayerNormLSTM,
+    LocationAttention,
+    LocationSensitiveAttention,
+    MultiHeadDotAttention,
+    OneHot,
+    Stabilizer,
+)
+
+
+def initializer(config: Seq2SeqConfig, field: str) -> keras.initializers.Initializer:
+    """Makes a new initializer: one object used twice gives the same values twice."""
+    name = getattr(config, field)
+    if name == "uniform" and config.initializer_scale is not None:
+        scale = config.initializer_scale
+        return keras.initializers.RandomUniform(-scale, scale)
+    return keras.initializers.get(name)
+
+
+def cell_name(config: Seq2SeqConfig) -> str:
+    """Returns the cell's name as layers are named after it."""
+    if isinstance(config.cell, str):
+        return config.cell
+    return config.cell["class_name"].lower()
+
+
+def recurrent_layer(
+    config: Seq2SeqConfig, side: Side, units: int, name: str, dtype: Any
+) -> keras.layers.RNN:
+    """Makes one recurrent layer that returns its sequence and its states."""
+    options: dict[str, Any] = {
+        "units": units,
+        "return_sequences": True,
+        "return_state": True,
+        "name": name,
+        "dtype": dtype,
+    }
+    if isinstance(config.cell, dict):
+        pattern = keras.saving.deserialize_keras_object(config.cell)
+        layer = type(pattern).from_config({**pattern.get_config(), **options})
+    else:
+        options |= {
+            "kernel_initializer": initializer(config, "kernel_initializer"),
+            "recurrent_initializer": initializer(config, "recurrent_initializer"),
+            "dropout": side.input_dropout,
+            "recurrent_dropout": side.recurrent_dropout,
+        }
+        if config.forget_bias is not None:
+            options["bias_initializer"] = ForgetBias(config.forget_bias)
+            options["unit_forget_bias"] = False
+        makers = {
+            "lstm": FusedLSTM if config.fused else keras.layers.LSTM,
+            "gru": FusedGRU if config.fused else keras.layers.GRU,
+            "simple_rnn": keras.layers.SimpleRNN,
+            "layer_norm_lstm": LayerNormLSTM,
+            "layer_norm_gru": LayerNormGRU,
+        }
+        layer = makers[config.cell](**options)
+    # Keras gives every cell the same name; a one-step model holds several of them.
+    layer.cell.name = f"{name}_cell"
+    return layer
+
+
+def state_sizes(layer: keras.layers.RNN) -> list[int]:
+    """Returns the widths of a recurrent layer's states."""
+    sizes = layer.cell.state_size
+    return list(sizes) if isinstance(sizes, list | tuple) else [sizes]
+
+
+def state_names(layer: keras.layers.RNN) -> list[str]:
+    """Returns the usual names of a recurrent layer's states: h, then c."""
+    return ["h", "c", *map(str, range(2, len(state_sizes(layer))))][
+        : len(state_sizes(layer))
+    ]
+
+
+def attention_layer(config: Seq2SeqConfig, name: str, dtype: Any) -> Attention | None:
+    """Makes the attention of a config, or None."""
+    if config.attention is None:
+        return None
+    if isinstance(config.attention, dict):
+        pattern = keras.saving.deserialize_keras_object(config.attention)
+        # As with a cell: its own settings hold, name and dtype are those of the model.
+        options = {"name": name, "dtype": dtype}
+        return type(pattern).from_config({**pattern.get_config(), **options})
+    options = {"name": name, "dtype": dtype}
+    if config.attention != "fixed":
+        options["kernel_initializer"] = initializer(config, "kernel_initializer")
+    units = config.attention_units
+    width = config.decoder.units if units is None else units
+    heads, positions = config.attention_heads, config.attention_positions
+    makers: dict[str, Callable[[], Attention]] = {
+        "dot": lambda: DotAttention(units=units, **options),
+        "scaled_dot": lambda: DotAttention(scaled=True, units=units, **options),
+        "general": lambda: GeneralAttention(**options),
+        "additive": lambda: AdditiveAttention(width, **options),
+        "multi_head_dot": lambda: MultiHeadDotAttention(
+            width, 8 if heads is None else heads, **options
+        ),
+        "location": lambda: LocationAttention(
+            100 if positions is None else positions, **options
+        ),
+        "location_sensitive": lambda: LocationSensitiveAttention(width, **options),
+        "coverage": lambda: CoverageAttention(width, **options),
+        "fixed": lambda: FixedAttention(**options),
+    }
+    return makers[config.attention]()
+
+
+def input_layers(
+    config: Seq2SeqConfig,
+    side: Side,
+    name: str,
+    dtype: Any,
+    shared: dict[str, keras.layers.Layer] | None = None,
+) -> list[keras.layers.Layer]:
+    """Makes the layers that turn ids into what the recurrent layers read.
+
+    One-hot vectors or an embedding, its dropout, a stabilizer. Layers that both sides
+    have in common are taken from `shared`, by name, where they are in it.
+    """
+    shared = shared or {}
+    layers: list[keras.layers.Layer] = []
+    if side.representation == "one_hot":
+        layers.append(OneHot(side.vocab_size, name=f"{name}_one_hot", dtype=dtype))
+    elif side.representation == "embedding":
+        tied = config.weight_tying
+        own = "shared" if tied in ("source_target", "all") else name
+        projects = tied == "all" or (tied == "target_softmax" and name == "decoder")
+        maker = keras.layers.ReversibleEmbedding if projects else keras.layers.Embedding
+        layers.append(
+            shared.get(f"{own}_embedding")
+            or maker(
+                side.vocab_size,
+                side.input_dim,
+                embeddings_initializer=initializer(config, "embedding_initializer"),
+                name=f"{own}_embedding",
+                dtype=dtype,
+            )
+        )
+        if side.embedding_dropout:
+            layers.append(
+                keras.layers.Dropout(
+                    side.embedding_dropout,
+                    name=f"{name}_embedding_dropout",
+                    dtype=dtype,
+                )
+            )
+    return layers + stabilizers(config, name, dtype, shared)
+
+
+def stabilizers(
+    config: Seq2SeqConfig,
+    place: str,
+    dtype: Any,
+    shared: dict[str, keras.layers.Layer],
+) -> list[keras.layers.Layer]:
+    """Makes the stabilizer of a place, or takes the one that all places share."""
+    if config.stabilizer == "none":
+        return []
+    own = "shared" if config.stabilizer == "shared" else place
+    name = f"{own}_stabilizer"
+    return [shared.get(name) or Stabilizer(name=name, dtype=dtype)]
+
+
+class Stack:
+    """What stands around the recurrent layers of a side: residuals and dropout."""
+
+    def __init__(self, side: Side, name: str, dtype: Any) -> None:
+        self.additions: dict[int, keras.layers.Layer] = {}
+        self.dropouts: dict[int, keras.layers.Layer] = {}
+        for index in range(side.layers):
+            if side.residual_from is not None and index + 1 >= side.residual_from:
+                self.additions[index] = keras.layers.Add(
+                    name=f"{name}_residual_{index + 1}", dtype=dtype
+                )
+            if side.dropout and index + 1 < side.layers:
+                self.dropouts[index] = keras.layers.Dropout(
+                    side.dropout, name=f"{name}_dropout_{index + 1}", dtype=dtype
+                )
+
+    def after(self, index: int, inputs: Any, outputs: Any, run: Any = None) -> Any:
+        """Returns what goes on upwards from the layer with this number (from 0).
+
+        Args:
+            index: Number of the recurrent layer.
+            inputs: What it read.
+            outputs: What it gave.
+            run: What calls a layer on its inputs. Default: nothing but the call.
+        """
+        run = run or (lambda layer, x: layer(x))
+        if index in self.additions:
+            outputs = run(self.additions[index], [outputs, inputs])
+        if index in self.dropouts:
+            outputs = run(self.dropouts[index], outputs)
+        return outputs
+
+
+def as_config(config: Seq2SeqConfig | None, settings: dict[str, Any]) -> Seq2SeqConfig:
+    """Takes a config, or the keyword arguments of one, but not both."""
+    if config is None:
+        return Seq2SeqConfig.from_dict(settings)
+    if not isinstance(config, Seq2SeqConfig):
+        raise TypeError(
+            "`config` must be a kseq.Seq2SeqConfig; give single settings as keyword "
+            f"arguments. Received: {config!r}."
+        )
+    if settings:
+        raise ValueError(
+            "Give a config or keyword arguments, not both: use config.replace("
+            f"{', '.join(f'{key}=...' for key in settings)}) instead."
+        )
+    return config

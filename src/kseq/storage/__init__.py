@@ -1,0 +1,1 @@
+"""Files on disk: model folders, records and states of training runs."""

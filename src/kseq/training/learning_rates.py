@@ -1,0 +1,333 @@
+"""Learning rates: how large an update is, as a function of the updates made so far."""
+
+import math
+import numbers
+from typing import Any
+
+import keras
+from keras import ops
+
+from kseq.config.checks import check_integer
+
+# The options that each schedule has, besides the warm-up; True: it cannot do without.
+SCHEDULES: dict[str, dict[str, bool]] = {
+    "constant": {},
+    "plateau": {},
+    "inverse_time": {"half_life": True},
+    "inverse_sqrt": {"half_life": True},
+    "step": {"decay_steps": True, "decay_rate": True},
+    "cosine": {"decay_steps": True, "end_learning_rate": False},
+}
+
+
+@keras.saving.register_keras_serializable(package="kseq")
+class InverseSqrtDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """Falls with the square root of time: learning_rate / sqrt(1 + 3 t / half_life).
+
+    Args:
+        learning_rate: Rate of the first update.
+        half_life: Number of updates after which the rate is a half of that; after five
+            times as many it is a quarter.
+
+    Raises:
+        TypeError: If an argument is not a number.
+        ValueError: If one is not above 0.
+
+    Example:
+        >>> from kseq.training import InverseSqrtDecay
+        >>> schedule = InverseSqrtDecay(0.5, half_life=1000)
+        >>> [float(schedule(step)) for step in (0, 1000, 5000)]
+        [0.5, 0.25, 0.125]
+
+    Reference:
+        Sockeye 1.18 (`fixed-rate-inv-sqrt-t`).
+    """
+
+    def __init__(self, learning_rate: float, half_life: float) -> None:
+        self.learning_rate = check_positive("learning_rate", learning_rate)
+        self.half_life = check_positive("half_life", half_life)
+
+    def __call__(self, step: Any) -> Any:
+        time = ops.cast(step, "float32") / self.half_life
+        return self.learning_rate / ops.sqrt(1.0 + 3.0 * time)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"learning_rate": self.learning_rate, "half_life": self.half_life}
+
+
+@keras.saving.register_keras_serializable(package="kseq")
+class Plateau(keras.optimizers.schedules.LearningRateSchedule):
+    """A constant rate that is lowered by hand, once a model no longer improves.
+
+    When to lower it is for the training to decide; a compiled training function heeds
+    the new rate from the next update on. The factor is saved with the optimizer.
+
+    Args:
+        learning_rate: The rate at first.
+        factor: What it is multiplied by now. Default 1.
+
+    Raises:
+        TypeError: If an argument is not a number.
+        ValueError: If one is not above 0.
+
+    Example:
+        >>> from kseq.training import Plateau
+        >>> schedule = Plateau(0.5)
+        >>> schedule.reduce(0.5)
+        >>> float(schedule(1000)), schedule.factor
+        (0.25, 0.5)
+
+    Reference:
+        Sockeye 1.18 (`plateau-reduce`).
+    """
+
+    def __init__(self, learning_rate: float, factor: float = 1.0) -> None:
+        self.learning_rate = check_positive("learning_rate", learning_rate)
+        # A variable, since a number would become a constant of the compiled function.
+        self._factor = keras.Variable(
+            check_positive("factor", factor),
+            dtype="float32",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="plateau_factor",
+        )
+
+    @property
+    def factor(self) -> float:
+        """What the rate is multiplied by; set it to go on with a training."""
+        return float(self._factor.numpy())
+
+    @factor.setter
+    def factor(self, factor: float) -> None:
+        self._factor.assign(check_positive("factor", factor))
+
+    def reduce(self, factor: float) -> None:
+        """Multiplies the rate.
+
+        Args:
+            factor: In (0, 1), such as 0.5.
+
+        Raises:
+            TypeError: If `factor` is not a number.
+            ValueError: If it is not in (0, 1).
+        """
+        factor = check_positive("factor", factor)
+        if factor >= 1:
+            raise ValueError(
+                f"`factor` must be below 1, to lower the rate. Received: {factor}."
+            )
+        self._factor.assign(self._factor * factor)
+
+    def __call__(self, step: Any) -> Any:
+        del step
+        return self.learning_rate * ops.convert_to_tensor(self._factor)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"learning_rate": self.learning_rate, "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable(package="kseq")
+class Warmup(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises to a rate in a straight line, before a schedule takes over.
+
+    The update number t (from 0) has the rate (t + 1) / (steps + 1) times the
+    schedule's first, unless the schedule itself is lower. The schedule counts from the
+    very first update, not from the end of the warm-up: warmed up, the rates are those
+    without any warm-up.
+
+    Args:
+        schedule: A learning-rate schedule that does not rise, or a number.
+        steps: Number of updates that the rise takes.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If one is out of range.
+
+    Example:
+        >>> from kseq.training import Warmup
+        >>> schedule = Warmup(0.5, steps=4)
+        >>> [round(float(schedule(step)), 2) for step in range(6)]
+        [0.1, 0.2, 0.3, 0.4, 0.5, 0.5]
+
+    Reference:
+        Sockeye 1.18 (`--learning-rate-warmup`).
+    """
+
+    def __init__(self, schedule: Any, steps: int) -> None:
+        if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+            schedule = check_positive("schedule", schedule)
+        self.schedule = schedule
+        self.steps = check_integer("steps", steps, 1)
+
+    def __call__(self, step: Any) -> Any:
+        rise = (ops.cast(step, "float32") + 1.0) / (self.steps + 1)
+        if isinstance(self.schedule, float):
+            return self.schedule * ops.minimum(rise, 1.0)
+        return ops.minimum(self.schedule(0) * rise, self.schedule(step))
+
+    def get_config(self) -> dict[str, Any]:
+        schedule = self.schedule
+        if not isinstance(schedule, float):
+            schedule = keras.saving.serialize_keras_object(schedule)
+        return {"schedule": schedule, "steps": self.steps}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Warmup":
+        schedule = config["schedule"]
+        if isinstance(schedule, dict):
+            schedule = keras.saving.deserialize_keras_object(schedule)
+        return cls(schedule, config["steps"])
+
+
+def make_schedule(
+    name: str,
+    learning_rate: float,
+    *,
+    half_life: float | None = None,
+    decay_steps: int | None = None,
+    decay_rate: float | None = None,
+    end_learning_rate: float | None = None,
+    warmup_steps: int = 0,
+) -> Any:
+    """Makes a learning-rate schedule by its name.
+
+    All of them count updates (with accumulated gradients one for several batches).
+
+    Args:
+        name: One of these.
+
+            - `"constant"`: the same rate throughout.
+            - `"plateau"`: a `Plateau`, which a training lowers when it stalls.
+            - `"inverse_time"`: learning_rate / (1 + t / half_life).
+            - `"inverse_sqrt"`: learning_rate / sqrt(1 + 3 t / half_life).
+            - `"step"`: multiplied by `decay_rate` every `decay_steps` updates.
+            - `"cosine"`: along half a cosine, within `decay_steps` updates, to
+              `end_learning_rate`, where it stays.
+        learning_rate: Rate at first, or to which the warm-up leads.
+        half_life: For the inverse ones, the number of updates after which the rate is
+            halved. Sockeye and SageMaker count checkpoints instead: multiply theirs by
+            the updates from one checkpoint to the next.
+        decay_steps: For `"step"` and `"cosine"`, a number of updates.
+        decay_rate: For `"step"`, a factor in (0, 1).
+        end_learning_rate: For `"cosine"`, at most `learning_rate`. Default 0.
+        warmup_steps: Number of updates in which the rate rises in a straight line; see
+            `Warmup`. Default 0, no warm-up.
+
+    Returns:
+        A Keras `LearningRateSchedule`; for a constant without a warm-up a float.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If the name is unknown, if an option is out of range or missing, or
+            if one is given that the schedule does not have.
+
+    Example:
+        >>> from kseq.training import make_schedule
+        >>> schedule = make_schedule("step", 1.0, decay_steps=100, decay_rate=0.5)
+        >>> [float(schedule(step)) for step in (0, 99, 100, 250)]
+        [1.0, 1.0, 0.5, 0.25]
+        >>> schedule = make_schedule("inverse_time", 1.0, half_life=99, warmup_steps=9)
+        >>> [round(float(schedule(step)), 2) for step in (0, 4, 9, 99)]
+        [0.1, 0.5, 0.92, 0.5]
+    """
+    if name not in SCHEDULES:
+        raise ValueError(
+            f"`name` must be one of {', '.join(map(repr, SCHEDULES))}. "
+            f"Received: {name!r}."
+        )
+    rate = check_positive("learning_rate", learning_rate)
+    warmup_steps = check_integer("warmup_steps", warmup_steps, 0)
+    options: dict[str, Any] = {
+        "half_life": half_life,
+        "decay_steps": decay_steps,
+        "decay_rate": decay_rate,
+        "end_learning_rate": end_learning_rate,
+    }
+    _check_options(name, options)
+    steps = options["decay_steps"]
+    if steps is not None:
+        steps = check_integer("decay_steps", steps, 1)
+    for option in ("half_life", "decay_rate"):
+        if options[option] is not None:
+            options[option] = check_positive(option, options[option])
+    schedule: Any = rate
+    if name == "plateau":
+        schedule = Plateau(rate)
+    elif name == "inverse_time":
+        schedule = keras.optimizers.schedules.InverseTimeDecay(
+            rate, options["half_life"], 1.0
+        )
+    elif name == "inverse_sqrt":
+        schedule = InverseSqrtDecay(rate, options["half_life"])
+    elif name == "step":
+        if options["decay_rate"] >= 1:
+            raise ValueError(f"`decay_rate` must be in (0, 1). Received: {decay_rate}.")
+        schedule = keras.optimizers.schedules.ExponentialDecay(
+            rate, steps, options["decay_rate"], staircase=True
+        )
+    elif name == "cosine":
+        end = check_positive(
+            "end_learning_rate", options["end_learning_rate"] or 0.0, or_zero=True
+        )
+        if end > rate:
+            raise ValueError(
+                f"`end_learning_rate` must be at most `learning_rate`, {rate}. "
+                f"Received: {end}."
+            )
+        schedule = keras.optimizers.schedules.CosineDecay(rate, steps, alpha=end / rate)
+    return Warmup(schedule, warmup_steps) if warmup_steps else schedule
+
+
+def find_plateau(schedule: Any) -> Plateau | None:
+    """Returns the `Plateau` of a schedule, within a `Warmup` too.
+
+    Args:
+        schedule: What `make_schedule` returns.
+
+    Returns:
+        The `Plateau`, or None if there is none.
+
+    Example:
+        >>> from kseq.training import find_plateau, make_schedule
+        >>> find_plateau(make_schedule("plateau", 0.1, warmup_steps=5)).factor
+        1.0
+    """
+    if isinstance(schedule, Warmup):
+        schedule = schedule.schedule
+    return schedule if isinstance(schedule, Plateau) else None
+
+
+def check_positive(name: str, value: Any, or_zero: bool = False) -> float:
+    """Returns a number above 0 as a float, or raises an error that names the argument.
+
+    Args:
+        name: Name of the argument.
+        value: What the caller gave.
+        or_zero: Let 0 pass too. Default False.
+
+    Raises:
+        TypeError: If it is not a number.
+        ValueError: If it is not finite or not above 0.
+    """
+    wanted = f"`{name}` must be a finite number {'of 0 or more' if or_zero else '> 0'}."
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{wanted} Received: {value!r}.")
+    number = float(value)
+    if not 0 <= number < math.inf or not (number or or_zero):
+        raise ValueError(f"{wanted} Received: {value}.")
+    return number
+
+
+def _check_options(name: str, given: dict[str, Any]) -> None:
+    """Refuses options that a schedule does not have, and asks for those it needs."""
+    options = SCHEDULES[name]
+    for option, value in given.items():
+        if value is not None and option not in options:
+            own = ", ".join(f"`{each}`" for each in options) or "no option"
+            owners = [repr(each) for each in SCHEDULES if option in SCHEDULES[each]]
+            raise ValueError(
+                f"`{option}` is for the schedule {' or '.join(owners)}; {name!r} has "
+                f"{own} (and `warmup_steps`). Received: {option}={value!r}."
+            )
+        if value is None and options.get(option):
+            raise ValueError(f"The schedule {name!r} needs `{option}`.")

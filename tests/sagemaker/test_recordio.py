@@ -1,0 +1,168 @@
+import contextlib
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from kseq.data import CorpusCounts, Vocabulary, read_recordio, write_recordio
+from kseq.sagemaker.recordio import _record_class, read_records, record_bytes
+
+VOCAB = Vocabulary(["a", "b", "ä"])
+MAGIC = 0xCED7230A
+MAGIC_BYTES = b"\x0a\x23\xd7\xce"
+
+words = st.lists(st.sampled_from(["a", "b", "ä", "<unk>"]), max_size=40)
+pairs_of_texts = st.lists(st.tuples(*[words.map(" ".join)] * 2), max_size=5)
+
+
+def frame(payload: bytes) -> bytes:
+    return struct.pack("<II", MAGIC, len(payload)) + payload + bytes(-len(payload) % 4)
+
+
+def rec(folder: Path, *records: bytes) -> Path:
+    path = folder / "x.rec"
+    path.write_bytes(b"".join(records))
+    return path
+
+
+@given(pairs_of_texts)
+def test_written_pairs_are_read_back(
+    tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, str]]
+) -> None:
+    path = tmp_path_factory.mktemp("rec") / "x.rec"
+    whole = [pair for pair in pairs if all(pair)]
+    assert write_recordio(pairs, path, VOCAB, VOCAB) == len(whole)
+    corpus = read_recordio(path, VOCAB, VOCAB)
+    assert list(corpus) == list(corpus) == whole
+    assert corpus.counts == CorpusCounts(pairs=len(whole))
+    # A corpus can be written as well, and comes out the same.
+    copy = path.with_name("copy.rec")
+    write_recordio(corpus, copy, VOCAB, VOCAB)
+    assert copy.read_bytes() == path.read_bytes()
+
+
+def test_a_record_is_written_byte_for_byte_as_sagemaker_has_it() -> None:
+    # By hand, from the description of the message: field 1 is a map, an entry of it has
+    # a key (1) and a value (2), which has an int32_tensor (7) of packed values (1).
+    def field(number: int, content: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(content)]) + content
+
+    def feature(name: bytes, ids: bytes) -> bytes:
+        return field(1, field(1, name) + field(2, field(7, field(1, ids))))
+
+    payload = feature(b"source", b"\x04\x05") + feature(b"target", b"\x96\x01")
+    written = record_bytes({"source": [4, 5], "target": [150]})
+    assert written == frame(payload)
+    assert written[:4] == MAGIC_BYTES
+    assert len(written) % 4 == 0
+
+
+def test_more_pairs_than_are_encoded_together_are_all_written(tmp_path: Path) -> None:
+    pairs = [(" ".join("ab"[k % 2] * (k % 7 + 1)), "a") for k in range(2500)]
+    path = tmp_path / "x.rec"
+    assert write_recordio(pairs, path, VOCAB, VOCAB) == 2500
+    assert list(read_recordio(path, VOCAB, VOCAB)) == pairs
+
+
+def test_pairs_with_an_empty_side_are_left_out_and_counted(tmp_path: Path) -> None:
+    path = rec(
+        tmp_path,
+        record_bytes({"source": [4], "target": []}),
+        record_bytes({"source": [], "target": [4]}),
+        record_bytes({"source": [4], "target": [5]}),
+    )
+    corpus = read_recordio(path, VOCAB, VOCAB)
+    assert list(corpus) == [("a", "b")]
+    assert corpus.counts == CorpusCounts(pairs=1, empty_source=1, empty_target=1)
+
+
+def test_words_that_are_unknown_or_look_like_marks_become_unknown(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "x.rec"
+    write_recordio([("a <s> c </s>", "<pad> b")], path, VOCAB, VOCAB)
+    assert list(read_recordio(path, VOCAB, VOCAB)) == [
+        ("a <unk> <unk> <unk>", "<unk> b")
+    ]
+
+
+def whole_record() -> bytes:
+    return record_bytes({"source": [4, 5, 4], "target": [6]})
+
+
+@pytest.mark.parametrize("left", range(1, len(whole_record())))
+def test_a_file_that_is_cut_off_is_told_wherever_it_is_cut(
+    tmp_path: Path, left: int
+) -> None:
+    one = whole_record()
+    path = rec(tmp_path, one, one[:left])
+    message = rf"x.rec, record 1 \(byte {len(one)}\): it ends .* cut off"
+    with pytest.raises(ValueError, match=message):
+        list(read_recordio(path, VOCAB, VOCAB))
+
+
+def floats(name: str) -> bytes:
+    record = _record_class()()
+    record.features["target"].int32_tensor.values.append(4)
+    getattr(record.features["source"], name).values.append(4.0)
+    return record.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "message"),
+    [
+        (b"PK\x03\x04" + bytes(8), "magic number 0xced7230a. Received: 0x4034b50"),
+        (struct.pack("<II", MAGIC, 1 << 29) + b"abc", "several parts, or its length"),
+        (
+            struct.pack("<II", MAGIC, (1 << 29) - 1) + b"abc",
+            "ends after 3 of 536870912",
+        ),
+        (frame(b"\xff" * 12), "payload is no `Record`"),
+        (
+            frame(floats("float32_tensor")),
+            "source: it must be an int32_tensor. Rec.*32",
+        ),
+        (frame(floats("float64_tensor")), "Received: float64_tensor"),
+        (record_bytes({"source": [4]}), "it has no feature 'target'"),
+        (record_bytes({"target": [4]}), "it has no feature 'source'"),
+        (record_bytes({"source": [7], "target": [4]}), r"1\.\.6.*: 7 at index 0"),
+        (record_bytes({"source": [4, -1], "target": [4]}), r"Received: -1 at index 1"),
+        (record_bytes({"source": [4], "target": [0]}), r"target: ids .*Received: 0"),
+        (record_bytes({"source": [2], "target": [4]}), "<s> must not be stored"),
+        (record_bytes({"source": [4], "target": [4, 3]}), "</s> must not be stored"),
+    ],
+)
+def test_a_damaged_record_is_told_with_its_number_and_place(
+    tmp_path: Path, damaged: bytes, message: str
+) -> None:
+    one = whole_record()
+    path = rec(tmp_path, one, one, damaged)
+    corpus = read_recordio(path, VOCAB, VOCAB)
+    where = rf"x.rec, record 2 \(byte {2 * len(one)}\)"
+    with pytest.raises(ValueError, match=f"{where}.*{message}"):
+        list(corpus)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_records_or_a_plain_error(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        for where, features in read_records(io.BytesIO(frame(data)), "x"):
+            assert where.startswith("x, record ")
+            assert all(isinstance(ids, list) for ids in features.values())
+    with contextlib.suppress(ValueError):
+        assert not list(read_records(io.BytesIO(data), "x")) or data[:4] == MAGIC_BYTES
+
+
+def test_a_vocabulary_must_cut_at_white_space(tmp_path: Path) -> None:
+    path = rec(tmp_path, whole_record())
+    letters: Any = Vocabulary(["a"], tokenizer="characters")
+    with pytest.raises(ValueError, match=r"`target_vocab` must cut .*'characters'"):
+        read_recordio(path, VOCAB, letters)
+    with pytest.raises(TypeError, match="`source_vocab`"):
+        read_recordio(path, {"a": 4}, VOCAB)  # type: ignore[arg-type]
+    with pytest.raises(OSError, match=r"missing\.rec"):
+        read_recordio(tmp_path / "missing.rec", VOCAB, VOCAB)
