@@ -73,7 +73,7 @@ def main() -> None:
 
     translator = Translator(model, task.vocab, task.vocab)
     translator.save(args.output, overwrite=True)
-    found = model.generate(dev.source[:1], attention=True)
+    found = model.generate(dev.source[:1], return_attention=True)
     source = task.vocab.names(dev.source[0])
     output = task.vocab.names(found.tokens[0, 0])
     weights = np.asarray(found.attention)[0, 0, : len(output), : len(source)]

@@ -55,7 +55,7 @@ def main() -> None:
 
     translator = Translator.load(folders)
     sources, references = group_references(*dev)
-    for name, search in (("greedy", "greedy"), ("beam 5", BeamSearch(width=5))):
+    for name, search in (("greedy", "greedy"), ("beam 5", BeamSearch(beam_width=5))):
         outputs = translator.translate(sources, search)
         scores = evaluate_texts(outputs, references, ["wer", "per"])
         print(f"{name}: WER {scores['wer']:.4f}, PER {scores['per']:.4f}")

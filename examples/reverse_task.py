@@ -66,7 +66,7 @@ def main() -> None:
     sources, references = test.source_texts(), test.target_texts()
     answers = translator.translate(sources)
     longest = max(range(len(sources)), key=lambda k: len(sources[k]))
-    found = model.generate(test.source[longest : longest + 1], attention=True)
+    found = model.generate(test.source[longest : longest + 1], return_attention=True)
     source = task.vocab.names(test.source[longest])
     output = task.vocab.names(found.tokens[0, 0])
     weights = np.asarray(found.attention)[0, 0, : len(output), : len(source)]

@@ -102,7 +102,7 @@ def test_a_saved_model_has_the_outputs_and_scores_of_the_translator(
         translator = make(**settings)
         translator.length_ratio = ratio
         folder = tmp_path / str(k)
-        export_saved_model(translator, folder, beam=3)
+        export_saved_model(translator, folder, beam_width=3)
         ids = LETTERS.encode([text for text in TEXTS if text]).tolist()
         greedy = translator.translate(TEXTS)
         feeds: dict[str, Any] = {
@@ -124,7 +124,7 @@ def test_a_saved_model_has_the_outputs_and_scores_of_the_translator(
         np.testing.assert_allclose(
             found["text_score"]["scores"], translator.score(TEXTS, greedy), atol=1e-4
         )
-        best = translator.n_best(TEXTS, BeamSearch(width=3, n=3))
+        best = translator.n_best(TEXTS, BeamSearch(beam_width=3, n=3))
         texts, scores = (found["text_beam"][name] for name in ("texts", "scores"))
         for outputs, row, row_scores in zip(best, texts, scores, strict=True):
             expected = [each.text for each in outputs]
@@ -140,7 +140,7 @@ def test_a_saved_model_has_the_outputs_and_scores_of_the_translator(
         filled = [text for text in TEXTS if text]
         expected_ids = translator.model.generate(
             LETTERS.encode(filled),
-            BeamSearch(width=3, n=3),
+            BeamSearch(beam_width=3, n=3),
             max_length=ratio,
             attention="ids_beam_attention" in found,
         )
@@ -161,7 +161,7 @@ def test_white_space_and_lower_case_are_as_in_python(tmp_path: Path) -> None:
     translator = make(source=source, attention="dot")
     texts = [" A\tb ", "a\u3000B\u00a0Ä", "a\x1cb\x85ä", "\u2003", "A\u200bb a"]
     assert [len(row[row > 0]) for row in source.encode(texts)] == [3, 4, 4, 1, 3]
-    export_saved_model(translator, tmp_path / "out", beam=2)
+    export_saved_model(translator, tmp_path / "out", beam_width=2)
     feeds = {"text_greedy": {"texts": texts}}
     (found,) = without_kseq(RUN_ALL, json.dumps([[str(tmp_path / "out"), feeds]]))
     assert [row[0] for row in found["text_greedy"]["texts"]] == translator.translate(
@@ -182,7 +182,7 @@ def test_texts_are_justified_as_in_python(tmp_path: Path) -> None:
     translator = Translator(model, *vocabs)
     texts = ["325+78", " 325+78", "9+1", "", "  ", "1  + 2", "3+x "]
     outputs = ["403", " 403", "10", "", " ", "  3", "x"]
-    export_saved_model(translator, tmp_path / "out", beam=2)
+    export_saved_model(translator, tmp_path / "out", beam_width=2)
     feeds = {
         "text_greedy": {"texts": texts},
         "text_score": {"texts": texts, "outputs": outputs},
@@ -208,10 +208,10 @@ def test_other_tokenizers_and_ensembles_have_signatures_of_ids(tmp_path: Path) -
         for name in export_saved_model(make(source=source), tmp_path / "moses")
     )
     translator = Translator(ensemble, LETTERS, WORDS)
-    export_saved_model(translator, tmp_path / "both", beam=2)
+    export_saved_model(translator, tmp_path / "both", beam_width=2)
     feeds = {"text_beam": {"texts": TEXTS}}
     (found,) = without_kseq(RUN_ALL, json.dumps([[str(tmp_path / "both"), feeds]]))
-    expected = translator.translate(TEXTS, BeamSearch(width=2, n=2))
+    expected = translator.translate(TEXTS, BeamSearch(beam_width=2, n=2))
     assert [row[0] for row in found["text_beam"]["texts"]] == expected
 
 
@@ -271,7 +271,7 @@ def test_what_cannot_be_exported_is_told(
     with pytest.raises(TypeError, match=r"must be a Translator. Received: Seq2Seq"):
         export_saved_model(translator.model, tmp_path / "x")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="`beam` must be at least 2"):
-        export_saved_model(translator, tmp_path / "x", beam=1)
+        export_saved_model(translator, tmp_path / "x", beam_width=1)
     ensemble = Translator(Ensemble([translator.model]), LETTERS, WORDS)
     with pytest.raises(TypeError, match=r"of one model. Received: Ensemble"):
         export_onnx(ensemble, tmp_path / "x")
@@ -289,9 +289,13 @@ def test_what_cannot_be_exported_is_told(
         ([*model, *out], 2, "--format is required"),
         ([*model, "--format", "onnx"], 2, "-o FOLDER is required"),
         (["export", *out, "--format", "onnx"], 2, "-m FOLDER is required"),
-        ([*model, *out, "--format", "onnx", "--beam", "3"], 2, "--beam"),
+        ([*model, *out, "--format", "onnx", "--beam", "3"], 2, "--beam-width"),
         ([*model, *out, "--format", "onnx"], 1, "kseq[onnx]"),
-        ([*model, *out, "--format", "savedmodel", "--beam", "1"], 2, "--beam must be"),
+        (
+            [*model, *out, "--format", "savedmodel", "--beam", "1"],
+            2,
+            "--beam-width must be",
+        ),
     ):
         assert main(flags) == status
         assert words in capsys.readouterr().err

@@ -295,7 +295,7 @@ def test_attention_has_a_row_for_each_token_and_a_column_for_each_of_the_source(
 ):
     model = make(attention="additive")
     first, none, last = Translator(model, LETTERS, WORDS).n_best(
-        ["ab", "", "abc"], max_length=4, attention=True
+        ["ab", "", "abc"], max_length=4, return_attention=True
     )
     assert not none
     for (found,), length in ((first, 2), (last, 3)):
@@ -363,12 +363,14 @@ def test_a_features_source_has_no_text() -> None:
 
 
 def test_a_search_may_be_chosen(translator: Translator) -> None:
-    best = translator.translate(TEXTS, BeamSearch(width=4), max_length=5)
-    found = translator.n_best(TEXTS, BeamSearch(width=4, n=3), max_length=5)
+    best = translator.translate(TEXTS, BeamSearch(beam_width=4), max_length=5)
+    found = translator.n_best(TEXTS, BeamSearch(beam_width=4, n=3), max_length=5)
     assert [each[0].text if each else "" for each in found] == best
     assert [len(each) for each in found] == [3, 0, 3, 3, 3, 3]
     ids = LETTERS.encode([text for text in TEXTS if text])
-    expected = translator.model.generate(ids, BeamSearch(width=4, n=3), max_length=5)
+    expected = translator.model.generate(
+        ids, BeamSearch(beam_width=4, n=3), max_length=5
+    )
     outputs = [each for each in found if each]
     for row, translations in enumerate(outputs):
         for k, translation in enumerate(translations):
@@ -382,7 +384,7 @@ def test_a_search_may_be_chosen(translator: Translator) -> None:
 
 
 def test_missing_outputs_are_left_out(translator: Translator) -> None:
-    (found,) = translator.n_best(["ab"], BeamSearch(width=20, n=20), max_length=1)
+    (found,) = translator.n_best(["ab"], BeamSearch(beam_width=20, n=20), max_length=1)
     # <unk>, </s> and nine words
     assert len(found) == 11
     assert len({translation.text for translation in found}) == 11
@@ -390,7 +392,7 @@ def test_missing_outputs_are_left_out(translator: Translator) -> None:
 
 def test_outputs_are_scored_as_they_were_found(translator: Translator) -> None:
     texts = ["ab", "gfedcba", "a"]
-    found = translator.n_best(texts, BeamSearch(width=9, n=9), max_length=4)
+    found = translator.n_best(texts, BeamSearch(beam_width=9, n=9), max_length=4)
     whole = [
         (text, translation)
         for text, translations in zip(texts, found, strict=True)

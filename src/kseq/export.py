@@ -34,7 +34,7 @@ def export_saved_model(
     translator: Translator,
     folder: str | os.PathLike[str],
     *,
-    beam: int = 5,
+    beam_width: int = 5,
     overwrite: bool = False,
 ) -> list[str]:
     """Exports a translator as a TensorFlow SavedModel, which needs no kseq.
@@ -58,7 +58,7 @@ def export_saved_model(
     Args:
         translator: The `Translator`.
         folder: Where to; its parents are made.
-        beam: Width of the beam search. Default 5.
+        beam_width: Width of the beam search. Default 5.
         overwrite: Replace what is there. Default False.
 
     Returns:
@@ -67,7 +67,7 @@ def export_saved_model(
     Raises:
         FileExistsError: If `folder` exists and `overwrite` is False.
         TypeError: If an argument has the wrong type.
-        ValueError: If `beam` is below 2.
+        ValueError: If `beam_width` is below 2.
 
     Example:
         >>> import tensorflow as tf
@@ -79,7 +79,7 @@ def export_saved_model(
         ...     source_vocab_size=len(vocab), target_vocab_size=len(vocab), units=8
         ... )
         >>> translator = Translator(model, vocab, vocab)
-        >>> export_saved_model(translator, "exported", beam=3)[0]
+        >>> export_saved_model(translator, "exported", beam_width=3)[0]
         'ids_greedy'
         >>> loaded = tf.saved_model.load("exported")
         >>> found = loaded.signatures["text_greedy"](texts=tf.constant(["a b"]))
@@ -90,10 +90,10 @@ def export_saved_model(
         raise TypeError(
             f"`translator` must be a Translator. Received: {type(translator).__name__}."
         )
-    if check_integer("beam", beam, 1) < 2:
-        raise ValueError("`beam` must be at least 2; greedy is there anyway.")
+    if check_integer("beam_width", beam_width, 1) < 2:
+        raise ValueError("`beam_width` must be at least 2; greedy is there anyway.")
     with _without_cudnn(translator.model):
-        module = _Exported(translator, beam)
+        module = _Exported(translator, beam_width)
         with whole_folder(folder, overwrite, "saved_model.pb") as temporary:
             tf.saved_model.save(module, str(temporary), module.found)
     return list(module.found)
@@ -156,7 +156,7 @@ def export_onnx(
 class _Exported(tf.Module):
     """The graphs of a translator, and all that they read."""
 
-    def __init__(self, translator: Translator, beam: int) -> None:
+    def __init__(self, translator: Translator, beam_width: int) -> None:
         super().__init__()
         model = translator.model
         self.models = list(model.models) if isinstance(model, Ensemble) else [model]
@@ -165,7 +165,7 @@ class _Exported(tf.Module):
         averaging = model.averaging if isinstance(model, Ensemble) else "linear"
         self._model = model
         self._generator = Generator(members, averaging)
-        searches = {"greedy": "greedy", "beam": BeamSearch(width=beam, n=beam)}
+        searches = {"greedy": "greedy", "beam": BeamSearch(beam_width, n=beam_width)}
         self.found: dict[str, Any] = {}
         for name, search in searches.items():
             self._add(f"ids_{name}", self._of_ids(search, False), source=_IDS)
@@ -191,8 +191,8 @@ class _Exported(tf.Module):
         setattr(self, name, function)
         self.found[name] = function
 
-    def _of_ids(self, search: Any, attention: bool) -> Callable[..., Any]:
-        graph = self._generator.graph(search, attention)
+    def _of_ids(self, search: Any, return_attention: bool) -> Callable[..., Any]:
+        graph = self._generator.graph(search, return_attention)
 
         def run(source: Any) -> Any:
             found = graph(source, self._max_lengths(source))

@@ -74,7 +74,7 @@ class Translator:
         >>> translator.save("folder")
         >>> Translator.load("folder").translate(["ab"]) == translator.translate(["ab"])
         True
-        >>> best, second = translator.n_best(["ab"], BeamSearch(width=4, n=2))[0]
+        >>> best, second = translator.n_best(["ab"], BeamSearch(beam_width=4, n=2))[0]
         >>> best.score >= second.score or len(best.tokens) != len(second.tokens)
         True
     """
@@ -171,17 +171,17 @@ class Translator:
         max_length: Any = None,
         batch_size: int = 256,
         prefixes: Sequence[str] | None = None,
-        attention: bool = False,
+        return_attention: bool = False,
     ) -> list[list[Translation]]:
         """Translates texts; returns the outputs of the search with their scores.
 
         Args:
             texts: As for `translate`, and so the further arguments.
-            search: Such as `BeamSearch(width=5, n=3)`.
+            search: Such as `BeamSearch(beam_width=5, n=3)`.
             max_length: Longest output in tokens.
             batch_size: Number of texts decoded at once. Default 256.
             prefixes: A string for each text that its output begins with.
-            attention: Give the attention weights too. Default False.
+            return_attention: Return the attention weights too. Default False.
 
         Returns:
             For each text a list of `Translation`, in the order of the search: fewer
@@ -198,7 +198,7 @@ class Translator:
             max_length=max_length,
             batch_size=batch_size,
             prefix=None if prefixes is None else self._prefix(prefixes, len(ids)),
-            attention=attention,
+            return_attention=return_attention,
         )
 
     def n_best_of_ids(
@@ -209,7 +209,7 @@ class Translator:
         max_length: Any = None,
         batch_size: int = 256,
         prefix: np.ndarray | None = None,
-        attention: bool = False,
+        return_attention: bool = False,
     ) -> list[list[Translation]]:
         """Translates sources that are ids already, as `n_best` does texts.
 
@@ -220,7 +220,7 @@ class Translator:
             batch_size: Number of rows decoded at once. Default 256.
             prefix: int32 (batch, time), ids that the outputs begin with, without
                 `</s>`. Default: none.
-            attention: Give the attention weights too. Default False.
+            return_attention: Return the attention weights too. Default False.
 
         Returns:
             For each row a list of `Translation`.
@@ -244,7 +244,7 @@ class Translator:
                     ),
                     batch_size=batch_size,
                     prefix=None if prefix is None else prefix[filled],
-                    attention=attention,
+                    return_attention=return_attention,
                 )
             for row, k in enumerate(np.flatnonzero(filled)):
                 source_length = int(np.count_nonzero(ids[k]))

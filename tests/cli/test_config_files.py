@@ -68,8 +68,10 @@ def test_one_value_is_a_list_of_one(options: Any) -> None:
 
 
 def test_a_value_is_read_as_the_text_after_a_flag(options: Any) -> None:
-    found = options("beam: '3'\ninput: 1e3\nmodel: 07\navoid: [1, no]", "translate")
-    assert (found["beam"], found["input"]) == (3, "1e3")
+    found = options(
+        "beam_width: '3'\ninput: 1e3\nmodel: 07\navoid: [1, no]", "translate"
+    )
+    assert (found["beam_width"], found["input"]) == (3, "1e3")
     assert (found["model"], found["avoid"]) == (["07"], ["1", "no"])
     assert options("learning_rate: 1e-3", "train")["learning_rate"] == 0.001
 
@@ -81,8 +83,8 @@ def test_a_name_may_be_written_as_in_the_help(options: Any) -> None:
 
 
 def test_null_is_no_value_and_in_quotes_a_name(options: Any) -> None:
-    found = options("input: 'null'\nbeam: null\nnbest:\navoid: ~", "translate")
-    assert (found["input"], found["beam"]) == ("null", None)
+    found = options("input: 'null'\nbeam_width: null\nnbest:\navoid: ~", "translate")
+    assert (found["input"], found["beam_width"]) == ("null", None)
     assert (found["nbest"], found["avoid"]) == (1, [])
 
 
@@ -101,10 +103,10 @@ def test_a_null_undoes_what_a_preset_chooses(options: Any) -> None:
 
 def test_a_flag_has_precedence_wherever_it_stands(kseq: Kseq, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text("beam: 3\nnbest: 2\n")
+    path.write_text("beam_width: 3\nnbest: 2\n")
     for flags in (["--beam", "4", "--config", path], ["--config", path, "--beam", "4"]):
         found = yaml.safe_load(kseq("translate", *flags, "--print-config").out)
-        assert (found["beam"], found["nbest"]) == (4, 2)
+        assert (found["beam_width"], found["nbest"]) == (4, 2)
 
 
 def test_an_empty_file_changes_nothing(options: Any) -> None:
@@ -116,17 +118,26 @@ def test_an_empty_file_changes_nothing(options: Any) -> None:
     [
         ("modell: M", "line 1: there is no option 'modell'. Did you mean 'model'?"),
         ("config: c", "line 1: there is no option 'config'"),
-        ("beam: 3\nbeam: 4", "line 2: 'beam' is in line 1 already"),
+        ("beam_width: 3\nbeam_width: 4", "line 2: 'beam_width' is in line 1 already"),
         ("batch-size: 3\nbatch_size: 4", "line 2: 'batch_size' is in line 1 already"),
-        ("beam: many", "line 1: 'beam' must be an integer. Received: 'many'."),
-        ("beam: 3.5", "line 1: 'beam' must be an integer. Received: '3.5'."),
-        ("beam: [1, 2]", "line 1: 'beam' must be one value. Received: [1, 2]."),
+        (
+            "beam_width: many",
+            "line 1: 'beam_width' must be an integer. Received: 'many'.",
+        ),
+        (
+            "beam_width: 3.5",
+            "line 1: 'beam_width' must be an integer. Received: '3.5'.",
+        ),
+        (
+            "beam_width: [1, 2]",
+            "line 1: 'beam_width' must be one value. Received: [1, 2].",
+        ),
         ("model: {a: b}", "line 1: 'model' must be a list of values."),
         ("sample: maybe", "line 1: 'sample' must be true or false. Received: \"may"),
         ("output: xml", "line 1: 'output' must be one of text, json, "),
         ("- beam", "must be a mapping from names of options to values"),
         ("beam", "must be a mapping from names of options to values"),
-        ("beam: [1", "is not YAML"),
+        ("beam_width: [1", "is not YAML"),
         ("\x00", "is not YAML"),
     ],
 )

@@ -52,7 +52,7 @@ def test_a_person_is_shown_the_default_metrics_with_signatures(
 def test_every_metric_of_the_model_is_measured(
     kseq: Kseq, run_folder: Path, dev: tuple[object, ...]
 ) -> None:
-    names = ("accuracy", "sequence_accuracy", "free_running_perplexity", "per")
+    names = ("token_accuracy", "sequence_accuracy", "free_running_perplexity", "per")
     call = ("evaluate", "-m", run_folder, *dev, "--json", "--metrics", *names)
     found = json.loads(kseq(*call).out)
     assert list(found["metrics"]) == list(names)
@@ -60,7 +60,7 @@ def test_every_metric_of_the_model_is_measured(
     ids = translator.source_vocab.encode(_sources(dev))
     wanted = perplexity(translator.model, ids, ids, free_running=True)
     assert found["metrics"]["free_running_perplexity"] == pytest.approx(wanted)
-    assert 0 < found["metrics"]["accuracy"] <= 1
+    assert 0 < found["metrics"]["token_accuracy"] <= 1
 
 
 def test_outputs_are_written_and_measure_the_same(
@@ -73,7 +73,7 @@ def test_outputs_are_written_and_measure_the_same(
     outputs = file.read_text().split("\n")[:-1]
     sources = _sources(dev)
     assert outputs == Translator.load(run_folder).translate(
-        sources, {"class_name": "beam", "config": {"width": 2}}
+        sources, {"class_name": "beam", "config": {"beam_width": 2}}
     )
     again = kseq("evaluate", "--hypotheses", file, *dev, *metrics, "--json")
     found, same = json.loads(first.out), json.loads(again.out)
@@ -180,20 +180,20 @@ def test_errors_are_one_line(
     assert_one_line(kseq(*call, "--metrics", "bleurt"), 2, "bleurt", "chrf")
     assert_one_line(kseq(*call, "--split", "dev"), 2, "--corpus")
     assert_one_line(kseq(*call, "--averaging", "linear"), 2, "--averaging")
-    assert_one_line(kseq(*call, "--beam", 0), 2, "--beam")
-    assert_one_line(kseq(*call, "--metrics", "loss", "--beam", 2), 2, "--beam")
+    assert_one_line(kseq(*call, "--beam", 0), 2, "--beam-width")
+    assert_one_line(kseq(*call, "--metrics", "loss", "--beam", 2), 2, "--beam-width")
     assert_one_line(kseq(*call, "--metrics", "loss", "--lower-case"), 2, "--lower-case")
     assert_one_line(kseq(*call, "--metrics", "ter", "--tokenize", "none"), 2, "bleu")
     assert_one_line(kseq(*call, "--frobnicate"), 2, "--frobnicate")
     missing = ("evaluate", "-m", run_folder, "-s", "nix", *dev[2:])
     assert_one_line(kseq(*missing), 1, "'nix'")
     both = ("evaluate", "-m", run_folder, other_folder, *dev)
-    assert_one_line(kseq(*both, "--metrics", "accuracy"), 2, "accuracy")
+    assert_one_line(kseq(*both, "--metrics", "token_accuracy"), 2, "token_accuracy")
     assert_one_line(kseq(*both, "-c", 1), 2, "-c")
     given = ("evaluate", "--hypotheses", dev[1], *dev[2:])
     assert_one_line(kseq(*given, "-m", run_folder), 2, "not both")
     assert_one_line(kseq(*given, "--metrics", "perplexity"), 2, "perplexity")
-    assert_one_line(kseq(*given, "--beam", 3), 2, "--beam", "-m")
+    assert_one_line(kseq(*given, "--beam", 3), 2, "--beam-width", "-m")
     assert_one_line(kseq(*given, "--on-invalid", "skip"), 2, "--on-invalid", "-m")
     assert_one_line(kseq(*given[:3]), 2, "-t FILE")
     (tmp_path / "short").write_text("a\n")

@@ -102,7 +102,7 @@ def test_errors_in_settings_name_their_flags(kind: type) -> None:
         ("train", "Pass overwrite=True to replace it.", "Pass --overwrite to replace "
          "it."),
         ("train", "`logits` of k=3 are nan.", "`logits` of k=3 are nan."),
-        ("translate", "`width` must be above `n`.", "--beam must be above --nbest."),
+        ("translate", "`beam_width` is below `n`.", "--beam-width is below --nbest."),
         ("vocab", "`paths`: there is no file 'x'.", "--input: there is no file 'x'."),
     ],
 )  # fmt: skip

@@ -74,7 +74,7 @@ def test_the_attention_is_that_of_the_greedy_output(
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     (ax,) = drawn
     translator = Translator.load(run_folder, checkpoint=2)
-    found = translator.n_best(["2 0 1"], attention=True)[0][0]
+    found = translator.n_best(["2 0 1"], return_attention=True)[0][0]
     labels = [label.get_text() for label in ax.get_xticklabels()]
     assert labels == ["2", "0", "1", "</s>"]
     targets = [label.get_text() for label in ax.get_yticklabels()]

@@ -268,7 +268,7 @@ def test_flags_choose_how_it_trains(
         *("--teacher-forcing-ratio", "linear:100:0.5", "--learning-rate", "1e-2"),
         *("--metrics", "wer", "per", "--optimized-metric", "per"),
         *("--show-sources", "1 2", "3", "--max-seconds", "60", "--freeze", "encoder_*"),
-        *("--gradient", "sum", "--clip-per-token", "2.3"),
+        *("--gradient", "sum", "--clipvalue-per-token", "2.3"),
     ]
     argv = ["train", *files, "-o", str(tmp_path / "run"), "--quiet", *flags]
     assert main(argv) == 0
@@ -281,7 +281,7 @@ def test_flags_choose_how_it_trains(
         max_seconds=60,
         freeze=("encoder_*",),
         gradient="sum",
-        clip_per_token=2.3,
+        clipvalue_per_token=2.3,
     )
 
 
@@ -389,7 +389,7 @@ def test_a_run_of_a_newer_kseq_is_refused(
 def test_a_divergence_exits_1_with_the_reason(
     tmp_path: Path, files: list[str], refused: Any
 ) -> None:
-    rate = ["--optimizer", "sgd", "--learning-rate", "1e6", "--clip-norm", "0"]
+    rate = ["--optimizer", "sgd", "--learning-rate", "1e6", "--global-clipnorm", "0"]
     argv = ["train", *files, *SMALL, "-o", str(tmp_path / "run"), "--quiet"]
     line = refused([*argv, *rate], 1)
     assert re.search(r"worse than guessing .* a learning rate of 1e\+06: lower", line)

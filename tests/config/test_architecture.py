@@ -194,7 +194,10 @@ VALUE_ERRORS = [
         {"attention": "location", "attention_positions": 0},
         "`attention_positions` >= 1 0",
     ),
-    ({"attention": "dot", "attentional_units": -1}, "`attentional_units` >= 1 -1"),
+    (
+        {"attention": "dot", "attention_output_units": -1},
+        "`attention_output_units` >= 1 -1",
+    ),
     (
         {"attention_units": 4},
         "`attention_units` 'dot' 'additive' 'coverage' 4 attention=None",
@@ -212,7 +215,10 @@ VALUE_ERRORS = [
         {"attention": AdditiveAttention(4), "attention_units": 4},
         "`attention_units` layer 4 AdditiveAttention",
     ),
-    ({"attentional_units": 4}, "`attentional_units` attention 4 attention=None"),
+    (
+        {"attention_output_units": 4},
+        "`attention_output_units` attention 4 attention=None",
+    ),
     ({"input_feeding": True}, "`input_feeding` attention True attention=None"),
     ({"context_gate": True}, "`context_gate` attention True attention=None"),
     (
@@ -271,7 +277,7 @@ REFUSED_TOGETHER = [
             "units": 6,
             "embedding_dim": 6,
             "attention": "dot",
-            "attentional_units": 5,
+            "attention_output_units": 5,
         },
         "weight_tying='target_softmax' `target_embedding_dim` 5 6",
     ),
@@ -397,7 +403,7 @@ def test_values_that_do_not_go_together_are_refused_by_name(
         {"attention": "location", "attention_positions": 1},
         {"attention": "location_sensitive", "attention_units": 4},
         {"attention": "coverage", "context_gate": True},
-        {"attention": "fixed", "attentional_units": 3},
+        {"attention": "fixed", "attention_output_units": 3},
         {
             "attention": "dot",
             "layers": 2,
@@ -421,7 +427,7 @@ def test_values_that_do_not_go_together_are_refused_by_name(
             "weight_tying": "target_softmax",
             "attention": "dot",
             "units": 8,
-            "attentional_units": 5,
+            "attention_output_units": 5,
             "target_embedding_dim": 5,
         },
         {
@@ -618,7 +624,7 @@ def test_json_keeps_every_field() -> None:
         hidden_dropout=0.3,
         attention="location",
         attention_positions=7,
-        attentional_units=4,
+        attention_output_units=4,
         input_feeding=True,
         context_gate=True,
         attention_in_upper_layers=True,
@@ -675,7 +681,7 @@ def test_json_keeps_an_attention_with_its_own_settings(
 def test_the_last_hidden_layer_is_as_wide_as_the_decoder_unless_told() -> None:
     assert config(units=8).hidden_units == 8
     assert config(units=8, decoder_units=6).hidden_units == 6
-    assert config(units=8, attention="dot", attentional_units=5).hidden_units == 5
+    assert config(units=8, attention="dot", attention_output_units=5).hidden_units == 5
 
 
 def test_replace_takes_an_attention_away_and_another_in_its_place() -> None:

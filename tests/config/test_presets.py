@@ -34,7 +34,7 @@ def test_a_preset_trains_and_decodes(name: str) -> None:
     feed = {"encoder_inputs": source, "decoder_inputs": np.array([[2, 5], [2, 0]])}
     assert np.isfinite(model.train_on_batch(feed, np.array([[5, 3], [3, 0]]))[0])
     if config.attention is not None:
-        found = model.generate(source, max_length=2, attention=True)
+        found = model.generate(source, max_length=2, return_attention=True)
         assert found.attention is not None
         assert found.attention.shape[2:] == (found.tokens.shape[2], 4)
 

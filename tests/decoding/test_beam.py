@@ -47,7 +47,7 @@ def test_a_beam_as_wide_as_the_space_finds_the_best_of_all_outputs(
     mask = masks(seed, len(max_lengths)) if masked else None
     n, space = 5, machines.number_of_outputs(machine.vocab, max(max_lengths))
     search = BeamSearch(
-        width=max(n, space), n=n, min_length=min_length, **ranking.arguments()
+        beam_width=max(n, space), n=n, min_length=min_length, **ranking.arguments()
     )
     found = machine.search(search, max_lengths, form, source_mask=mask)
     for source, max_length in enumerate(max_lengths):
@@ -85,7 +85,7 @@ def test_leaving_early_changes_nothing(
 ) -> None:
     n = min(n, width)
     machine = Machine(seed, len(max_lengths), vocab=7, impossible=impossible)
-    search = BeamSearch(width=width, n=n, **ranking.arguments())
+    search = BeamSearch(beam_width=width, n=n, **ranking.arguments())
     found = machine.search(search, max_lengths, form)
     for source, max_length in enumerate(max_lengths):
         best = machines.beam(machine, source, max_length, width, n, ranking)
@@ -119,7 +119,7 @@ def test_every_option_does_what_the_same_search_in_plain_python_does(
     n = width if ranking.coverage else min(n, width)
     machine, mask = Machine(seed, len(max_lengths)), masks(seed, len(max_lengths))
     search = BeamSearch(
-        width=width,
+        beam_width=width,
         n=n,
         prune=prune,
         stop=stop,
@@ -156,10 +156,10 @@ def test_a_beam_of_one_is_greedy_search(
 ) -> None:
     machine = Machine(seed)
     draw = np.random.default_rng(seed)
-    arguments: dict[str, Any] = {"attention": True}
+    arguments: dict[str, Any] = {"return_attention": True}
     if with_prefix:
         arguments["prefix"] = machines.prefixes(draw, len(max_lengths))
-    beam = BeamSearch(width=1, **ranking.arguments(), **rules.arguments())
+    beam = BeamSearch(beam_width=1, **ranking.arguments(), **rules.arguments())
     found = machine.search(beam, max_lengths, **arguments)
     greedy = machine.search(Greedy(**rules.arguments()), max_lengths, **arguments)
     assert set(found) == set(greedy)
@@ -180,9 +180,11 @@ def test_a_source_decodes_alike_alone_and_in_any_batch(
     seed: int, max_lengths: list[int], width: int, stop: str, form: str, random: Any
 ) -> None:
     machine = Machine(seed, sources=len(max_lengths))
-    search = BeamSearch(width=width, n=width, stop=stop, coverage_penalty=0.5)
+    search = BeamSearch(beam_width=width, n=width, stop=stop, coverage_penalty=0.5)
     mask = masks(seed, len(max_lengths))
-    found = machine.search(search, max_lengths, form, source_mask=mask, attention=True)
+    found = machine.search(
+        search, max_lengths, form, source_mask=mask, return_attention=True
+    )
     order = list(range(len(max_lengths)))
     random.shuffle(order)
     part = order[: random.randint(1, len(order))]
@@ -193,7 +195,7 @@ def test_a_source_decodes_alike_alone_and_in_any_batch(
             form,
             which=rows,
             source_mask=mask[rows],
-            attention=True,
+            return_attention=True,
         )
         for place, row in enumerate(rows):
             assert machines.outputs_of(again, place) == machines.outputs_of(found, row)
@@ -211,7 +213,7 @@ def test_the_n_best_differ_and_are_sorted_by_what_ranks_them(
     seed: int, max_lengths: list[int], n: int, ranking: Ranking, stop: str
 ) -> None:
     machine = Machine(seed)
-    search = BeamSearch(width=4, n=n, stop=stop, **ranking.arguments())
+    search = BeamSearch(beam_width=4, n=n, stop=stop, **ranking.arguments())
     found = machine.search(search, max_lengths)
     for source in range(len(max_lengths)):
         outputs = machines.outputs_of(found, source)
@@ -229,7 +231,7 @@ def test_scores_are_the_sums_of_forced_log_probabilities(
     seed: int, max_lengths: list[int], width: int, ranking: Ranking, form: str
 ) -> None:
     machine = Machine(seed)
-    search = BeamSearch(width=width, n=width, **ranking.arguments())
+    search = BeamSearch(beam_width=width, n=width, **ranking.arguments())
     found = machine.search(search, max_lengths, form)
     for source, max_length in enumerate(max_lengths):
         for k, tokens in enumerate(machines.outputs_of(found, source)):
@@ -251,8 +253,8 @@ def test_attention_is_that_of_the_hypothesis_itself(
     seed: int, max_lengths: list[int], width: int, form: str
 ) -> None:
     machine = Machine(seed)
-    search = BeamSearch(width=width, n=width)
-    found = machine.search(search, max_lengths, form, attention=True)
+    search = BeamSearch(beam_width=width, n=width)
+    found = machine.search(search, max_lengths, form, return_attention=True)
     for source in range(len(max_lengths)):
         for k, tokens in enumerate(machines.outputs_of(found, source)):
             np.testing.assert_allclose(
@@ -269,7 +271,7 @@ def test_asking_for_attention_changes_nothing_else(
 ) -> None:
     machine, search = Machine(seed), BeamSearch(width, coverage_penalty=0.3 * cover)
     plain = machine.search(search, max_lengths)
-    found = machine.search(search, max_lengths, attention=True)
+    found = machine.search(search, max_lengths, return_attention=True)
     assert set(found) == {*plain, "attention"}
     for key, value in plain.items():
         np.testing.assert_array_equal(found[key], value)
@@ -284,7 +286,7 @@ def test_a_width_beyond_the_vocabulary_and_beyond_all_outputs(
     seed: int, max_length: int, form: str
 ) -> None:
     machine, ranking = Machine(seed, vocab=5), Ranking()
-    search = BeamSearch(width=100, n=100)
+    search = BeamSearch(beam_width=100, n=100)
     found = machine.search(search, [max_length], form)
     best = machines.exhaustive(machine, 0, max_length, 100, ranking)
     count = machines.number_of_outputs(machine.vocab, max_length)
@@ -309,7 +311,7 @@ def test_a_wider_beam_finds_what_a_narrow_one_misses() -> None:
 
 def test_what_ended_takes_one_place_of_the_beam() -> None:
     step = machines.chain({2: {3: 0.6, 4: 0.4}})
-    search = BeamSearch(width=2, n=2, length_penalty_alpha=0.0)
+    search = BeamSearch(beam_width=2, n=2, length_penalty_alpha=0.0)
     found = search(step, [], [5])
     assert found["tokens"].numpy().tolist() == [[[3, 0], [4, 3]]]
     np.testing.assert_allclose(found["scores"], np.log([[0.6, 0.4]]), rtol=1e-6)
@@ -335,7 +337,7 @@ def test_of_equals_the_earlier_the_better_hypothesis_then_the_smaller_id(
     machine.logits[:] = 0.0
     machine.normalize()
     ranking = Ranking(alpha=0.0)
-    search = BeamSearch(width=width, n=width, **ranking.arguments())
+    search = BeamSearch(beam_width=width, n=width, **ranking.arguments())
     found = machine.search(search, [1, 2, 3, 4], which=[0] * 4)
     for source, max_length in enumerate([1, 2, 3, 4]):
         best = machines.beam(machine, 0, max_length, width, width, ranking)
@@ -346,7 +348,7 @@ def test_of_equals_the_earlier_the_better_hypothesis_then_the_smaller_id(
 
 def test_three_of_equals_are_these() -> None:
     step = machines.chain({k: dict.fromkeys([1, 3, 4, 5], 0.25) for k in range(6)})
-    search = BeamSearch(width=3, n=3, length_penalty_alpha=0.0)
+    search = BeamSearch(beam_width=3, n=3, length_penalty_alpha=0.0)
     outputs = search(step, [], [3])["tokens"].numpy().tolist()
     assert outputs == [[[3, 0, 0], [1, 3, 0], [1, 1, 1]]]
     assert search(step, [], [3])["tokens"].numpy().tolist() == outputs
@@ -362,7 +364,7 @@ def test_stop_first_ends_with_the_first_and_best_goes_on_to_a_better_one(
     stop: str, output: list[int], probability: float
 ) -> None:
     step = machines.chain({2: {3: 0.4, 4: 0.6}})
-    search = BeamSearch(width=2, length_penalty_alpha=0.0, stop=stop)
+    search = BeamSearch(beam_width=2, length_penalty_alpha=0.0, stop=stop)
     found = search(step, [], [5])
     assert found["tokens"].numpy().tolist() == [[output]]
     np.testing.assert_allclose(found["scores"], [[np.log(probability)]], rtol=1e-6)
@@ -374,7 +376,7 @@ def test_stop_first_ends_with_the_first_and_best_goes_on_to_a_better_one(
 def test_prune_drops_what_falls_behind(prune: float | None, output: list[int]) -> None:
     # After a step 4 is log(0.5 / 0.3) = 0.51 behind; its mean overtakes later.
     step = machines.chain({2: {3: 0.5, 4: 0.3, 5: 0.2}})
-    found = BeamSearch(width=3, prune=prune)(step, [], [5])
+    found = BeamSearch(beam_width=3, prune=prune)(step, [], [5])
     assert found["tokens"].numpy().tolist() == [[output]]
 
 
@@ -442,7 +444,7 @@ def test_long_outputs_of_near_ties_are_those_of_greedy_search() -> None:
         return tf.gather(table, time), time + 1
 
     found = []
-    for search in (Greedy(), BeamSearch(width=1)):
+    for search in (Greedy(), BeamSearch(beam_width=1)):
         run = tf.function(search, autograph=False)
         found.append(
             machines.checked(run(step, tf.constant([0]), tf.constant([1550])), 1)
@@ -469,10 +471,10 @@ def test_a_coverage_penalty_needs_attention() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"width": 0}, ValueError, "`width` .* Received: 0"),
-        ({"width": 2.5}, TypeError, "`width` .* Received: 2.5"),
+        ({"beam_width": 0}, ValueError, "`beam_width` .* Received: 0"),
+        ({"beam_width": 2.5}, TypeError, "`beam_width` .* Received: 2.5"),
         ({"n": 0}, ValueError, "`n` .* Received: 0"),
-        ({"width": 2, "n": 3}, ValueError, "`n` .* `width`, 2. Received: 3"),
+        ({"beam_width": 2, "n": 3}, ValueError, "`n` .* `beam_width`, 2. Received: 3"),
         ({"length_penalty_alpha": -1}, ValueError, "`length_penalty_alpha` .*: -1"),
         (
             {"length_penalty_alpha": float("nan")},

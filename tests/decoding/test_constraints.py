@@ -19,7 +19,7 @@ every_search = pytest.mark.parametrize("kind", SEARCHES)
 
 
 def make(kind: Any, **arguments: Any) -> Any:
-    several = {Greedy: {}, Sampling: {"n": 3}, BeamSearch: {"width": 3, "n": 3}}
+    several = {Greedy: {}, Sampling: {"n": 3}, BeamSearch: {"beam_width": 3, "n": 3}}
     return kind(**several[kind], **arguments)
 
 
@@ -76,7 +76,7 @@ def test_a_wide_beam_finds_the_best_of_all_outputs_that_are_allowed(
     if with_prefix:
         prefix = machines.prefixes(np.random.default_rng(seed), len(max_lengths))
     width = max(4, machines.number_of_outputs(machine.vocab, max(max_lengths)))
-    search = BeamSearch(width=width, n=4, **rules.arguments())
+    search = BeamSearch(beam_width=width, n=4, **rules.arguments())
     found = machine.search(search, max_lengths, prefix=prefix)
     for source, max_length in enumerate(max_lengths):
         best = machines.exhaustive(

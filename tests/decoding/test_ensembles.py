@@ -92,8 +92,8 @@ def test_a_step_with_itself_is_the_step(
 ) -> None:
     machine = Machine(seed)
     committee = Committee([machine] * times, averaging)
-    alone = machine.search(search, max_lengths, "step", attention=True)
-    found = committee.search(search, max_lengths, attention=True)
+    alone = machine.search(search, max_lengths, "step", return_attention=True)
+    found = committee.search(search, max_lengths, return_attention=True)
     assert set(found) == set(alone)
     for key, value in alone.items():
         np.testing.assert_allclose(found[key], value, atol=1e-5, err_msg=key)
@@ -109,8 +109,8 @@ def test_a_wide_beam_finds_the_best_of_all_outputs_of_the_average(
     width = max(4, machines.number_of_outputs(committee.vocab, max(max_lengths)))
     for coverage in (0.0, 0.4):
         ranking = Ranking(coverage=coverage)
-        search = BeamSearch(width=width, n=4, **ranking.arguments())
-        found = committee.search(search, max_lengths, attention=True)
+        search = BeamSearch(beam_width=width, n=4, **ranking.arguments())
+        found = committee.search(search, max_lengths, return_attention=True)
         for source, max_length in enumerate(max_lengths):
             best = machines.exhaustive(committee, source, max_length, 4, ranking)
             if best.closest < 1e-4:
@@ -156,7 +156,7 @@ def test_with_a_model_without_attention_there_is_none() -> None:
     alone = machine.search(Greedy(), [4])
     np.testing.assert_array_equal(found["tokens"], alone["tokens"])
     with pytest.raises(ValueError, match="`attention` needs a step that returns"):
-        Greedy()(steps, states, [4], sources=sources, attention=True)
+        Greedy()(steps, states, [4], sources=sources, return_attention=True)
 
 
 def test_models_may_have_states_of_their_own_kind() -> None:

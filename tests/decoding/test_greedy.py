@@ -222,7 +222,7 @@ def looking(outputs: list[str], length: int) -> Any:
 
 def test_the_attention_of_each_token_is_kept_and_zero_after_the_end() -> None:
     step = looking(["ab.d", "d...", "abcd"], length=3)
-    found = checked(Greedy()(step, begin(3), [9, 9, 3], attention=True), n=1)
+    found = checked(Greedy()(step, begin(3), [9, 9, 3], return_attention=True), n=1)
     assert texts(found) == ["ab.", "d._", "abc"]
     expected = np.array([[1, 2, 3], [11, 12, 0], [21, 22, 23]], "float32")
     assert found["attention"].shape == (3, 1, 3, 3)
@@ -244,7 +244,7 @@ def test_asking_for_attention_changes_no_token() -> None:
 
     plain = machine.search(Greedy(), [9, 4, 7])
     found = checked(
-        Greedy()(look, machine.states([0, 1, 2]), [9, 4, 7], attention=True), n=1
+        Greedy()(look, machine.states([0, 1, 2]), [9, 4, 7], return_attention=True), n=1
     )
     for key, value in plain.items():
         np.testing.assert_array_equal(found[key], value)
@@ -256,7 +256,9 @@ def test_asking_for_attention_changes_no_token() -> None:
 def test_nothing_to_decode_has_no_attention(max_lengths: list[int]) -> None:
     size = len(max_lengths)
     step = looking(["a", "a"], length=4)
-    found = checked(Greedy()(step, begin(size), max_lengths, attention=True), n=1)
+    found = checked(
+        Greedy()(step, begin(size), max_lengths, return_attention=True), n=1
+    )
     assert found["attention"].shape == (size, 1, 0, 4)
 
 
@@ -276,7 +278,7 @@ def test_one_graph_serves_sources_of_every_length() -> None:
             tf.zeros([rows], "int32"),
             tf.fill([rows], 2),
             sources=weights,
-            attention=True,
+            return_attention=True,
         )["attention"]
 
     for shape in ((2, 3), (1, 5)):

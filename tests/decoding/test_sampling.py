@@ -293,7 +293,7 @@ def test_attention_is_that_of_the_output_itself(
     seed: int, max_lengths: list[int], n: int, form: str
 ) -> None:
     machine = Machine(seed, sources=len(max_lengths))
-    found = machine.search(Sampling(n=n), max_lengths, form, attention=True)
+    found = machine.search(Sampling(n=n), max_lengths, form, return_attention=True)
     for source in range(len(max_lengths)):
         for k, tokens in enumerate(machines.outputs_of(found, source)):
             np.testing.assert_allclose(

@@ -73,7 +73,7 @@ def test_one_trace_serves_batches_of_every_size(search: Search) -> None:
             min_lengths,
             prefix,
             rows,
-            attention=True,
+            return_attention=True,
         )
 
     draw = np.random.default_rng(0)
@@ -95,7 +95,7 @@ def test_one_trace_serves_batches_of_every_size(search: Search) -> None:
         rows = range(sources)
         memory = machine.states(rows)["memory"]
         expected = machine.search(
-            search, max_lengths.tolist(), "sources", attention=True, **rest
+            search, max_lengths.tolist(), "sources", return_attention=True, **rest
         )
         found = compiled(memory, max_lengths, machine.tables(rows), *rest.values())
         assert_same(machines.checked(found, search.n), expected)
@@ -112,8 +112,10 @@ def test_a_graph_finds_what_is_found_eagerly(search: Search, form: str) -> None:
         return tf.function(lambda: search(*arguments, **options))()
 
     compiled.n = search.n  # type: ignore[attr-defined]
-    expected = machine.search(search, max_lengths, form, attention=True)
-    assert_same(machine.search(compiled, max_lengths, form, attention=True), expected)
+    expected = machine.search(search, max_lengths, form, return_attention=True)
+    assert_same(
+        machine.search(compiled, max_lengths, form, return_attention=True), expected
+    )
 
 
 @every_search
@@ -144,7 +146,7 @@ def test_the_number_of_outputs_is_known_before_the_graph_runs(search: Search) ->
 def test_a_batch_of_no_sources_gives_no_outputs(
     search: Search, form: str, attention: bool
 ) -> None:
-    found = Machine(0).search(search, [], form, attention=attention)
+    found = Machine(0).search(search, [], form, return_attention=attention)
     assert found["tokens"].shape == found["log_probs"].shape == (0, search.n, 0)
     for key in ("lengths", "scores", "truncated"):
         assert found[key].shape == (0, search.n)
@@ -158,7 +160,7 @@ def test_a_batch_of_no_sources_gives_no_outputs(
 def test_outputs_of_no_length_are_empty_and_cut(
     search: Search, form: str, attention: bool
 ) -> None:
-    found = Machine(0).search(search, [0, 0], form, attention=attention)
+    found = Machine(0).search(search, [0, 0], form, return_attention=attention)
     assert found["tokens"].shape == (2, search.n, 0)
     assert not found["lengths"].any()
     # A beam search has no two outputs alike.
@@ -189,7 +191,7 @@ def test_attention_needs_a_step_that_gives_it(search: Search) -> None:
         search = BeamSearch(3)
     step = machines.chain({})
     with pytest.raises(ValueError, match="`attention` needs a step that returns"):
-        search(step, [], [3], attention=True)
+        search(step, [], [3], return_attention=True)
 
 
 # Numbers that are not finite.

@@ -32,7 +32,7 @@ SEARCHES: list[tuple[type[Search], dict[str, Any]]] = [
     (
         BeamSearch,
         {
-            "width": 7,
+            "beam_width": 7,
             "n": 4,
             "length_penalty_alpha": 0.6,
             "length_penalty_beta": 5.0,
@@ -91,11 +91,11 @@ def test_a_search_shows_its_arguments(
 
 def test_numpy_numbers_become_plain_ones() -> None:
     search = BeamSearch(
-        width=np.int64(3), forbidden=np.array([4, 5]), prune=np.float32(0.5)
+        beam_width=np.int64(3), forbidden=np.array([4, 5]), prune=np.float32(0.5)
     )
     config = json.loads(json.dumps(search.get_config()))
     assert config["forbidden"] == [[4], [5]]
-    assert (config["width"], config["prune"]) == (3, 0.5)
+    assert (config["beam_width"], config["prune"]) == (3, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_dict_of_name_and_arguments_stands_for_a_search(
 
 
 def test_a_search_stands_for_itself() -> None:
-    search = BeamSearch(width=3)
+    search = BeamSearch(beam_width=3)
     assert get(search) is search
 
 
@@ -158,4 +158,4 @@ def test_what_keras_saved_of_something_else_is_refused() -> None:
 
 def test_a_bad_argument_in_a_dict_is_named() -> None:
     with pytest.raises(ValueError, match=r"`width` .* Received: 0"):
-        get({"class_name": "beam", "config": {"width": 0}})
+        get({"class_name": "beam", "config": {"beam_width": 0}})

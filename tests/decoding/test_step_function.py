@@ -27,7 +27,8 @@ def test_a_plain_function_and_three_parts_give_the_same(
 ) -> None:
     machine = Machine(seed, sources=len(max_lengths), impossible=impossible)
     plain, *others = (
-        machine.search(search, max_lengths, form, attention=True) for form in FORMS
+        machine.search(search, max_lengths, form, return_attention=True)
+        for form in FORMS
     )
     for other in others:
         assert set(other) == set(plain)

@@ -185,7 +185,7 @@ def settings(row: dict[str, Any]) -> dict[str, Any]:
     ):
         chosen["attention_units"] = 4
     if row["attention"] != "none" and row["context_gate"]:
-        chosen["attentional_units"] = 7
+        chosen["attention_output_units"] = 7
     cell = CELLS[row["cell"]]
     chosen["cell"] = cell() if callable(cell) else cell
     if row["residual"]:
@@ -199,7 +199,7 @@ def settings(row: dict[str, Any]) -> dict[str, Any]:
     if "embedding" in (row["source_representation"], row["target_representation"]):
         chosen |= {"embedding_dim": 5, "embedding_dropout": row["dropout"]}
     if row["weight_tying"] in ("target_softmax", "all"):
-        width = chosen.get("attentional_units", row["decoder_units"])
+        width = chosen.get("attention_output_units", row["decoder_units"])
         chosen["target_embedding_dim"] = width
         if row["weight_tying"] == "all":
             chosen["source_embedding_dim"] = width

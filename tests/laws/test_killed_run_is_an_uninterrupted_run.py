@@ -117,7 +117,7 @@ def of_shards(
     end = trainers.train(folder=str(folder), shards=str(shards))
     assert end is not None
     # It has put to the test what a resumed run must remember.
-    assert end["reason"] == "3 checkpoints without a better accuracy"
+    assert end["reason"] == "3 checkpoints without a better token_accuracy"
     rates = pd.read_csv(folder / "metrics.csv")["learning_rate"]
     assert rates.iloc[-1] < rates.max()
     return folder

@@ -88,7 +88,7 @@ def test_padding_and_neighbours_change_no_hypothesis_of_a_beam(
     tf.config.run_functions_eagerly(True)  # compiling takes most of the time
     model = build(row, dtype="float64")
     source = batch(row)[0]["encoder_inputs"]
-    search = BeamSearch(width=3, n=2)
+    search = BeamSearch(beam_width=3, n=2)
     together = model.generate(padded(source, 4), search, max_length=4)
     for k in range(len(source)):
         real = (source[k] != 0).reshape(source.shape[1], -1).any(axis=1).sum()

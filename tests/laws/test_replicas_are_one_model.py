@@ -110,7 +110,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "per_token": {
         "model": {"cell": "simple_rnn", "embedding_dim": 5},
         "optimizer": {"learning_rate": 0.01},
-        "compile": {"gradient": "sum", "clip_per_token": 0.003},
+        "compile": {"gradient": "sum", "clipvalue_per_token": 0.003},
     },
     "input_feeding": {
         "model": {

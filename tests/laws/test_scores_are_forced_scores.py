@@ -40,7 +40,7 @@ def test_beam_search_scores_as_the_model_does(row: dict[str, Any]) -> None:
     model = build(row)
     inputs, _ = batch(row)
     source = inputs["encoder_inputs"]
-    found = model.generate(source, BeamSearch(width=3, n=3), max_length=4)
+    found = model.generate(source, BeamSearch(beam_width=3, n=3), max_length=4)
     forced = kseq.score(model, source, found.tokens)
     np.testing.assert_allclose(found.log_probs, forced, atol=1e-5)
     assert (found.lengths > 0).all()

@@ -79,7 +79,7 @@ def test_xla_trains_with_the_decoders_own_predictions_fed_back() -> None:
             "sgd",
             teacher_forcing_ratio=0.0,
             free_running_evaluation=True,
-            clip_per_token=0.1,
+            clipvalue_per_token=0.1,
             metrics=["perplexity", "sequence_accuracy"],
             loss=kseq.losses.MaskedCrossentropy(label_smoothing=0.1),
             **options,

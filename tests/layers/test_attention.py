@@ -63,7 +63,7 @@ def test_what_stands_at_the_padding_means_nothing(kind: str) -> None:
 class TiredHeads(layers.MultiHeadDotAttention):
     """A user's own: heads that look less where all have looked before."""
 
-    looks_back = True
+    uses_previous_weights = True
 
     def score(self, query: Any, memory: Any, mask: Any, keys: Any, state: Any) -> Any:
         scores = super().score(query, memory, mask, keys, None)
@@ -85,7 +85,7 @@ def test_a_step_at_a_time_gives_what_all_at_once_do(kind: str) -> None:
         )
         np.testing.assert_allclose(context, contexts[:, time], atol=1e-6)
         np.testing.assert_allclose(weight, weights[:, time], atol=1e-6)
-    assert len(state) == len(after) == attention.looks_back
+    assert len(state) == len(after) == attention.uses_previous_weights
     for ours, theirs in zip(state, after, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 

@@ -97,12 +97,12 @@ COUNTS: list[tuple[dict[str, Any], int]] = [
     # The wirings.
     ({"attention": "dot", "context_gate": True}, PLAIN + 2 * HIDDEN),
     (
-        {"attention": "dot", "attentional_units": 6},
+        {"attention": "dot", "attention_output_units": 6},
         PLAIN + dense(16, 6) - OUTPUT + dense(6, 12),
     ),
     ({"attention": "dot", "input_feeding": True}, PLAIN + HIDDEN + 4 * 8 * 8),
     (
-        {"attention": "dot", "input_feeding": True, "attentional_units": 6},
+        {"attention": "dot", "input_feeding": True, "attention_output_units": 6},
         PLAIN + dense(16, 6) + 4 * 6 * 8 - OUTPUT + dense(6, 12),
     ),
     (
@@ -172,8 +172,8 @@ def test_attention_is_in_the_order_of_the_source_also_where_it_is_reversed(
         model(FEED), forward({**FEED, "encoder_inputs": mirrored}), atol=1e-5
     )
     assert largest(model(FEED), forward(FEED)) > 1e-3
-    found = model.generate(source, max_length=4, attention=True).attention
-    other = forward.generate(mirrored, max_length=4, attention=True).attention
+    found = model.generate(source, max_length=4, return_attention=True).attention
+    other = forward.generate(mirrored, max_length=4, return_attention=True).attention
     assert found is not None
     assert other is not None
     expected = np.array(other)
@@ -185,7 +185,7 @@ def test_attention_is_in_the_order_of_the_source_also_where_it_is_reversed(
 
 def test_the_fixed_attention_looks_at_the_last_real_step() -> None:
     model = make(attention="fixed", reverse_source=True)
-    found = model.generate(FEED["encoder_inputs"], max_length=1, attention=True)
+    found = model.generate(FEED["encoder_inputs"], max_length=1, return_attention=True)
     assert found.attention is not None
     expected = [[[[0, 0, 0, 0, 1]]], [[[0, 0, 1, 0, 0]]]]
     np.testing.assert_array_equal(found.attention, expected)
@@ -198,7 +198,7 @@ def test_generate_gives_the_weights_of_the_decoders_steps(wiring: str) -> None:
     source = FEED["encoder_inputs"]
     encoded = inference.encoder(source)
     states, token = encoded["states"], keras.ops.full((2,), 2, dtype="int32")
-    found = model.generate(source, max_length=6, attention=True)
+    found = model.generate(source, max_length=6, return_attention=True)
     assert found.attention is not None
     steps = found.tokens.shape[2]
     assert found.attention.shape == (2, 1, steps, 5)
@@ -220,7 +220,7 @@ def test_generate_gives_the_weights_of_the_decoders_steps(wiring: str) -> None:
 def test_attention_on_request_changes_nothing_else(wiring: str) -> None:
     model = drawn(**WIRINGS[wiring])
     source = FEED["encoder_inputs"]
-    found, plain = model.generate(source, attention=True), model.generate(source)
+    found, plain = model.generate(source, return_attention=True), model.generate(source)
     assert plain.attention is None
     np.testing.assert_array_equal(found.tokens, plain.tokens)
     np.testing.assert_allclose(found.scores, plain.scores, atol=1e-5)
@@ -229,8 +229,8 @@ def test_attention_on_request_changes_nothing_else(wiring: str) -> None:
 def test_attention_of_several_batches_is_as_wide_as_the_longest_source() -> None:
     model = drawn(attention="additive")
     source = FEED["encoder_inputs"]
-    together = model.generate(source, attention=True)
-    apart = model.generate(source, batch_size=1, attention=True)
+    together = model.generate(source, return_attention=True)
+    apart = model.generate(source, batch_size=1, return_attention=True)
     np.testing.assert_array_equal(together.tokens, apart.tokens)
     assert together.attention is not None
     assert apart.attention is not None
@@ -239,7 +239,7 @@ def test_attention_of_several_batches_is_as_wide_as_the_longest_source() -> None
 
 def test_attention_is_not_given_by_a_model_without_any() -> None:
     with pytest.raises(ValueError, match=r"`attention` needs a model built with"):
-        make().generate(FEED["encoder_inputs"], attention=True)
+        make().generate(FEED["encoder_inputs"], return_attention=True)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,11 @@ def test_attention_is_not_given_by_a_model_without_any() -> None:
         ({"attention": "coverage"}, ["state_attention"], [None]),
         ({"attention": "dot", "input_feeding": True}, ["state_hidden"], [8]),
         (
-            {"attention": "coverage", "input_feeding": True, "attentional_units": 6},
+            {
+                "attention": "coverage",
+                "input_feeding": True,
+                "attention_output_units": 6,
+            },
             ["state_hidden", "state_attention"],
             [6, None],
         ),
@@ -572,7 +576,7 @@ def test_half_precision_trains_and_decodes(wiring: str) -> None:
     assert model(FEED).dtype == "float32"
     core = model.graph.decoder.core
     assert {layer.compute_dtype for layer in core.layers} == {"float16"}
-    found = model.generate(FEED["encoder_inputs"], attention=True)
+    found = model.generate(FEED["encoder_inputs"], return_attention=True)
     assert np.isfinite(found.scores).all()
     assert found.attention is not None
     inside = np.arange(found.tokens.shape[2]) < found.lengths  # (batch, time)

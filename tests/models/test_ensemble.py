@@ -50,7 +50,7 @@ def test_its_scores_are_those_of_the_averaged_distributions(
     models: list[Seq2Seq], averaging: str
 ) -> None:
     ensemble = Ensemble(models, averaging)
-    found = ensemble.generate(SOURCE, BeamSearch(width=4, n=3), max_length=4)
+    found = ensemble.generate(SOURCE, BeamSearch(beam_width=4, n=3), max_length=4)
     assert (found.lengths > 0).all()
     forced = score(ensemble, SOURCE, found.tokens)
     np.testing.assert_allclose(found.log_probs, forced, atol=1e-5)
@@ -73,9 +73,9 @@ def test_its_scores_are_those_of_the_averaged_distributions(
 
 def test_its_attention_is_the_mean_of_its_members(models: list[Seq2Seq]) -> None:
     ensemble = Ensemble([models[0], models[2]])
-    found = ensemble.generate(SOURCE, max_length=1, attention=True)
+    found = ensemble.generate(SOURCE, max_length=1, return_attention=True)
     parts = [
-        model.generate(SOURCE, max_length=1, attention=True).attention
+        model.generate(SOURCE, max_length=1, return_attention=True).attention
         for model in ensemble.models
     ]
     assert found.attention is not None
@@ -86,7 +86,7 @@ def test_attention_needs_members_that_all_have_it(models: list[Seq2Seq]) -> None
     ensemble = Ensemble([models[0], make(3)])
     assert ensemble.generate(SOURCE, max_length=3).tokens.shape == (3, 1, 3)
     with pytest.raises(ValueError, match="`attention` needs a model"):
-        ensemble.generate(SOURCE, attention=True)
+        ensemble.generate(SOURCE, return_attention=True)
 
 
 def test_members_must_read_and_write_the_same(models: list[Seq2Seq]) -> None:

@@ -240,8 +240,8 @@ def test_inference_models_give_the_same_tokens_step_by_step(model: Seq2Seq) -> N
     "search",
     [
         "beam",
-        {"class_name": "beam", "config": {"width": 3, "n": 2}},
-        BeamSearch(width=20, n=4, coverage_penalty=0.2),
+        {"class_name": "beam", "config": {"beam_width": 3, "n": 2}},
+        BeamSearch(beam_width=20, n=4, coverage_penalty=0.2),
         Sampling(n=3, seed=1),
         "sampling",
         Greedy(no_repeat_ngram_size=2),
@@ -467,7 +467,7 @@ def test_a_thousand_calls_take_no_more_memory() -> None:
         rows, steps = draw.integers(1, 9), draw.integers(2, 9)
         source = draw.integers(4, 11, (rows, steps))
         source[:, -1] = 3
-        model.generate(source, BeamSearch(3, n=2), max_length=8, attention=True)
+        model.generate(source, BeamSearch(3, n=2), max_length=8, return_attention=True)
 
     for _ in range(200):
         call()

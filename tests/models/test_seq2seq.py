@@ -570,7 +570,7 @@ def test_the_gradient_is_cut_at_a_limit_for_each_token(
 ) -> None:
     limit, tokens = 0.004, TOKENS if gradient == "sum" else 1
     whole = moves(dtype)
-    cut = moves(dtype, gradient=gradient, clip_per_token=limit)
+    cut = moves(dtype, gradient=gradient, clipvalue_per_token=limit)
     size = np.concatenate([each.ravel() for each in whole])
     assert (np.abs(size) > 2 * limit).any()
     assert ((np.abs(size) < limit / 2) & (size != 0)).any()
@@ -583,9 +583,13 @@ def test_the_gradient_is_cut_at_a_limit_for_each_token(
     ("given", "error", "message"),
     [
         ({"gradient": "max"}, ValueError, r"`gradient` must be one of 'mean', 'sum'"),
-        ({"clip_per_token": 0}, ValueError, "`clip_per_token` must be above 0"),
-        ({"clip_per_token": -1.0}, ValueError, "`clip_per_token`"),
-        ({"clip_per_token": "2"}, TypeError, "`clip_per_token`"),
+        (
+            {"clipvalue_per_token": 0},
+            ValueError,
+            "`clipvalue_per_token` must be above 0",
+        ),
+        ({"clipvalue_per_token": -1.0}, ValueError, "`clipvalue_per_token`"),
+        ({"clipvalue_per_token": "2"}, TypeError, "`clipvalue_per_token`"),
     ],
 )
 def test_other_gradients_are_refused(given: Any, error: Any, message: str) -> None:
@@ -595,12 +599,12 @@ def test_other_gradients_are_refused(given: Any, error: Any, message: str) -> No
 
 def test_a_file_keeps_what_the_optimizer_is_given(tmp_path: Path) -> None:
     model = make()
-    model.compile(gradient="sum", clip_per_token=0.5)
+    model.compile(gradient="sum", clipvalue_per_token=0.5)
     model.fit(*data(), verbose=0)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     config = again.get_compile_config()
-    assert (config["gradient"], config["clip_per_token"]) == ("sum", 0.5)
+    assert (config["gradient"], config["clipvalue_per_token"]) == ("sum", 0.5)
 
 
 @pytest.mark.parametrize("options", [{}, {"global_clipnorm": 0.01}], ids=str)

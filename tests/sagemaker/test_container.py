@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from serving.servers import Server
 
 from kseq import Translator
 from kseq.cli.main import main
@@ -25,8 +26,6 @@ from kseq.sagemaker import write_recordio
 from kseq.sagemaker.hyperparameters import read_hyperparameters
 from kseq.sagemaker.messages import JSON, JSON_LINES, RECORDIO
 from kseq.sagemaker.recordio import read_records, record_bytes
-
-from .test_server import Server
 
 WORDS = [f"w{k}" for k in range(6)]
 TEXTS = [" ".join(WORDS[(k * j + j) % 6] for j in range(1 + k % 4)) for k in range(60)]
@@ -100,7 +99,7 @@ def test_a_job_leaves_a_model_metrics_and_no_failure(trained: tuple[Path, str]) 
     assert [row["updates"] for row in rows] == ["6", "12", "18"]
     for name in ("validation:bleu", "validation:perplexity", "validation:accuracy"):
         told = re.findall(rf"^{name}=([0-9.e+-]+)$", out, re.MULTILINE)
-        column = name.replace("validation:", "valid_")
+        column = name.replace("validation:", "valid_").replace("_acc", "_token_acc")
         expected = [float(row[column]) for row in rows]
         assert [float(value) for value in told] == pytest.approx(expected, rel=1e-4)
     assert len(re.findall(r"^train:perplexity=", out, re.MULTILINE)) == 3
@@ -150,7 +149,7 @@ def test_an_endpoint_answers_in_the_three_formats(
         archive.add(root / "model", arcname=".")
     texts = TEXTS[:3]
     translator = Translator.load(root / "model")
-    expected = translator.translate(texts, BeamSearch(width=3))
+    expected = translator.translate(texts, BeamSearch(beam_width=3))
     with command("serve", endpoint, "--host", "127.0.0.1", "--port", "0") as process:
         try:
             server = Server(process)

@@ -86,7 +86,7 @@ EFFECTS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     ),
     "clip_gradient": (
         {"clip_gradient": "-1"},
-        {"clip_value": None, "clip_norm": 0.0},
+        {"clipvalue": None, "global_clipnorm": 0.0},
     ),
     "weight_init_type": (
         {"weight_init_type": "uniform", "weight_init_scale": "0.25"},
@@ -142,9 +142,9 @@ EFFECTS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
         {"optimized_metric": "bleu"},
         {
             "optimized_metric": "bleu",
-            "metrics": ("perplexity", "accuracy", "bleu"),
+            "metrics": ("perplexity", "token_accuracy", "bleu"),
             "decode_pairs": None,
-            "decode_beam": 5,
+            "beam_width": 5,
         },
     ),
     "checkpoint_frequency_num_batches": ({}, {"checkpoint_updates": 7}),
@@ -154,11 +154,11 @@ EFFECTS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "max_num_batches": ({}, {"max_updates": 7}),
     "bleu_sample_size": (
         {},
-        {"decode_pairs": 7, "metrics": ("perplexity", "accuracy", "bleu")},
+        {"decode_pairs": 7, "metrics": ("perplexity", "token_accuracy", "bleu")},
     ),
     "beam_size": (
         {"beam_size": "7", "bleu_sample_size": "-1"},
-        {"beam": 7, "decode_beam": 7, "decode_pairs": None},
+        {"beam": 7, "beam_width": 7, "decode_pairs": None},
     ),
 }
 # Of one choice, or of two of which one is refused.
@@ -176,7 +176,7 @@ def everything(found: Job) -> dict[str, Any]:
         **vars(found.settings),
         "max_source_length": found.max_source_length,
         "max_target_length": found.max_target_length,
-        "beam": found.beam,
+        "beam": found.beam_width,
         "training_metric": found.training_metric,
     }
 
@@ -222,12 +222,12 @@ def test_the_defaults_are_those_of_the_algorithm() -> None:
         "optimizer": "adam",
         "learning_rate": 0.0003,
         "weight_decay": None,
-        "clip_value": 1.0,
+        "clipvalue": 1.0,
         "schedule": "plateau",
         "plateau_factor": 0.5,
         "plateau_patience": 3,
         "optimized_metric": "perplexity",
-        "metrics": ("perplexity", "accuracy"),
+        "metrics": ("perplexity", "token_accuracy"),
         "checkpoint_updates": 1000,
         "max_checkpoints_not_improved": 3,
         "min_epochs": 0,

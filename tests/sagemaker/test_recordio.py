@@ -8,7 +8,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from kseq.data import CorpusCounts, Vocabulary, read_recordio, write_recordio
+from kseq.data import CorpusCounts, Vocabulary
+from kseq.sagemaker import read_recordio, write_recordio
 from kseq.sagemaker.recordio import _record_class, read_records, record_bytes
 
 VOCAB = Vocabulary(["a", "b", "ä"])

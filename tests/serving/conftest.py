@@ -50,7 +50,7 @@ def folder(translator: Translator, tmp_path_factory: pytest.TempPathFactory) -> 
 def client(translator: Translator) -> Iterator[TestClient]:
     """A client of a server with small limits."""
     settings = ServingSettings(
-        beam=3, max_batch=4, max_instances=8, max_source_length=20, max_body=4096
+        beam_width=3, max_batch=4, max_instances=8, max_source_length=20, max_body=4096
     )
     with TestClient(build_app(Service(translator, settings))) as client:
         yield client

@@ -23,7 +23,7 @@ from kseq.serving.service import Service, ServingSettings
 
 from .conftest import LETTERS, SOUNDS, make
 
-BEAM = BeamSearch(width=3)
+BEAM = BeamSearch(beam_width=3)
 
 
 def post(client: TestClient, body: Any, kind: str = JSON, **headers: str) -> Any:
@@ -65,7 +65,7 @@ def test_json_has_the_attention_matrix_where_it_is_asked_for(
     body = instances("abcd", "b", attention_matrix=flag)
     body["instances"][1]["configuration"]["attention_matrix"] = "false"
     first, second = post(client, body).json()["predictions"]
-    (output,) = translator.n_best(["abcd"], BEAM, attention=True)[0]
+    (output,) = translator.n_best(["abcd"], BEAM, return_attention=True)[0]
     assert first["target"] == output.text
     matrix = np.array(first["matrix"])
     assert matrix.shape == (len(output.tokens), 4)  # without </s> on either side
@@ -259,7 +259,7 @@ def test_the_page_translates_with_either_search(
     client: TestClient, translator: Translator
 ) -> None:
     found = client.post("/translate", json={"text": "abc"}).json()
-    (output,) = translator.n_best(["abc"], attention=True)[0]
+    (output,) = translator.n_best(["abc"], return_attention=True)[0]
     assert found["source_tokens"] == ["a", "b", "c", "</s>"]
     assert [each["text"] for each in found["outputs"]] == [output.text]
     assert output.attention is not None
@@ -268,7 +268,7 @@ def test_the_page_translates_with_either_search(
     )
     body = {"text": "abc", "search": "beam", "n": 3}
     found = client.post("/translate", json=body).json()
-    expected = translator.n_best(["abc"], BeamSearch(width=3, n=3))[0]
+    expected = translator.n_best(["abc"], BeamSearch(beam_width=3, n=3))[0]
     assert [each["text"] for each in found["outputs"]] == [x.text for x in expected]
     assert client.post("/translate", json={"text": ""}).json()["outputs"] == []
     for wrong in (
@@ -294,7 +294,7 @@ def test_the_page_and_its_parts_come_from_here_alone(client: TestClient) -> None
         assert "http://" not in response.text.replace("http://www.w3.org/2000/svg", "")
         assert "https://" not in response.text
         assert "innerHTML" not in response.text
-    assert client.get("/model").json()["beam"] == 3
+    assert client.get("/model").json()["beam_width"] == 3
 
 
 def test_the_interface_is_described(client: TestClient) -> None:
@@ -324,7 +324,7 @@ def test_many_clients_have_each_their_own_answer(
 
 def test_when_the_model_is_ready_all_of_it_is_traced() -> None:
     translator = make(units=256)  # so wide that products of tokens are in tables
-    settings = ServingSettings(beam=3, max_batch=4)
+    settings = ServingSettings(beam_width=3, max_batch=4)
     with TestClient(build_app(Service(translator, settings))) as client:
         functions = translator.model._searches()._compiled
         ready = set(functions)
@@ -344,7 +344,7 @@ def test_when_the_model_is_ready_all_of_it_is_traced() -> None:
 
 def test_without_attention_or_beam_it_says_so() -> None:
     translator = make(attention=None)
-    service = Service(translator, ServingSettings(beam=1))
+    service = Service(translator, ServingSettings(beam_width=1))
     with TestClient(build_app(service)) as client:
         (prediction,) = post(client, instances("ab")).json()["predictions"]
         assert prediction == {"target": translator.translate(["ab"])[0]}
@@ -400,7 +400,9 @@ def test_bodies_come_whole_in_time_and_within_their_limit_or_not_at_all() -> Non
 
 
 def test_beyond_the_queue_a_client_is_told_to_try_again(translator: Translator) -> None:
-    service = Service(translator, ServingSettings(beam=1, max_batch=1, max_queue=1))
+    service = Service(
+        translator, ServingSettings(beam_width=1, max_batch=1, max_queue=1)
+    )
     app = build_app(service)
 
     async def ask_all() -> list[httpx2.Response]:

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from serving.servers import Server, serving
 
 from kseq import Translator
 from kseq.decoding import BeamSearch
-
-from .test_server import Server, serving
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
@@ -70,7 +69,7 @@ def test_typing_and_enter_show_the_output_and_its_attention(
     page.keyboard.type("abc")
     page.keyboard.press("Enter")
     page.wait_for_selector("#result:not([hidden])")
-    (expected,) = translator.n_best(["abc"], attention=True)[0]
+    (expected,) = translator.n_best(["abc"], return_attention=True)[0]
     assert output(page) == expected.text
     assert expected.attention is not None
     assert page.locator("#map tbody tr").count() == len(expected.attention)
@@ -96,7 +95,7 @@ def test_a_beam_lists_its_outputs_and_keys_choose_among_them(
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")  # the button
     page.wait_for_selector("#n-best:not([hidden])")
-    expected = translator.n_best(["abcd"], BeamSearch(width=3, n=3))[0]
+    expected = translator.n_best(["abcd"], BeamSearch(beam_width=3, n=3))[0]
     assert output(page) == expected[0].text
     texts = page.locator("#outputs label").all_text_contents()
     assert [text.strip() for text in texts] == [each.text for each in expected]

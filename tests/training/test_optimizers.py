@@ -21,9 +21,9 @@ DENSE = np.array([[0, 0], [6, 8], [0, 0], [3, -4]], "float32")
 BIAS = np.array([1.0, 1.0, 2.0], "float32")
 WAYS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "clip_norm": {"clip_norm": 1.0},
-    "clip_value": {"clip_value": 5.5},
-    "accumulation": {"accumulation_steps": 2, "clip_norm": 1.0},
+    "global_clipnorm": {"global_clipnorm": 1.0},
+    "clipvalue": {"clipvalue": 5.5},
+    "accumulation": {"accumulation_steps": 2, "global_clipnorm": 1.0},
 }
 
 
@@ -67,23 +67,23 @@ def test_on_dense_gradients_it_is_keras_optimizer(name: str) -> None:
 def test_the_norm_that_is_clipped_is_that_of_all_gradients_together() -> None:
     whole = np.concatenate([DENSE.ravel(), BIAS])
     expected = -whole / np.linalg.norm(whole) * 0.5
-    found = moved(make_optimizer("sgd", 1.0, clip_norm=0.5), "slices", updates=1)
+    found = moved(make_optimizer("sgd", 1.0, global_clipnorm=0.5), "slices", updates=1)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_a_short_gradient_is_not_clipped() -> None:
-    found = moved(make_optimizer("sgd", 1.0, clip_norm=100), "slices", updates=1)
+    found = moved(make_optimizer("sgd", 1.0, global_clipnorm=100), "slices", updates=1)
     np.testing.assert_allclose(found, -np.concatenate([DENSE.ravel(), BIAS]))
 
 
 def test_values_are_clipped_one_by_one_once_slices_are_summed() -> None:
-    found = moved(make_optimizer("sgd", 1.0, clip_value=5.5), "slices", updates=1)
+    found = moved(make_optimizer("sgd", 1.0, clipvalue=5.5), "slices", updates=1)
     whole = np.concatenate([DENSE.ravel(), BIAS])
     np.testing.assert_allclose(found, -np.clip(whole, -5.5, 5.5))
 
 
 def test_accumulated_gradients_are_one_update_by_their_mean_clipped_once() -> None:
-    optimizer = make_optimizer("sgd", 1.0, accumulation_steps=3, clip_norm=0.5)
+    optimizer = make_optimizer("sgd", 1.0, accumulation_steps=3, global_clipnorm=0.5)
     weight = keras.Variable(np.zeros(2, "float32"))
     parts = np.array([[3.0, 0.0], [0.0, 6.0], [3.0, 0.0]], "float32")
     for part in parts:
@@ -161,9 +161,9 @@ def test_unit_gain_moves_as_far_as_no_momentum_at_all() -> None:
         ("adamw", {"weight_decay": 0.1}),
         ("nadam", {"beta_1": 0.8}),
         ("sgd", {"momentum": 0.5, "nesterov": True, "unit_gain": True}),
-        ("rmsprop", {"rho": 0.8, "momentum": 0.5, "clip_value": 2}),
+        ("rmsprop", {"rho": 0.8, "momentum": 0.5, "clipvalue": 2}),
         ("adagrad", {"epsilon": 1e-3, "accumulation_steps": 4}),
-        ("adadelta", {"rho": 0.9, "clip_norm": 2}),
+        ("adadelta", {"rho": 0.9, "global_clipnorm": 2}),
     ],
 )
 def test_a_config_makes_the_optimizer_anew(name: str, options: dict[str, Any]) -> None:
@@ -211,13 +211,13 @@ def test_weight_decay_takes_a_part_of_every_weight() -> None:
         ("sgd", {"momentum": 1.0}, ValueError, r"`momentum` must be in \[0, 1\)"),
         ("adam", {"beta_2": -0.1}, ValueError, "`beta_2` .*-0.1"),
         ("adam", {"epsilon": 0}, ValueError, "`epsilon` .*> 0"),
-        ("adam", {"clip_norm": 0}, ValueError, "`clip_norm` .*> 0"),
-        ("adam", {"clip_value": -1}, ValueError, "`clip_value` .*-1"),
+        ("adam", {"global_clipnorm": 0}, ValueError, "`global_clipnorm` .*> 0"),
+        ("adam", {"clipvalue": -1}, ValueError, "`clipvalue` .*-1"),
         (
             "adam",
-            {"clip_norm": 1, "clip_value": 2},
+            {"global_clipnorm": 1, "clipvalue": 2},
             ValueError,
-            "not both. Received: clip_norm=1, clip_value=2",
+            "not both. Received: global_clipnorm=1, clipvalue=2",
         ),
         ("adam", {"weight_decay": -1}, ValueError, "`weight_decay` .*-1"),
         ("adam", {"accumulation_steps": 0}, ValueError, "`accumulation_steps` .*0"),
@@ -243,7 +243,9 @@ def test_a_saved_model_has_its_optimizer_and_the_plateau_as_it_was(
         source_vocab_size=9, target_vocab_size=9, units=4, embedding_dim=4
     )
     plateau = Plateau(0.1)
-    model.compile(make_optimizer("adam", plateau, clip_norm=1.0), run_eagerly=True)
+    model.compile(
+        make_optimizer("adam", plateau, global_clipnorm=1.0), run_eagerly=True
+    )
     given = {
         "encoder_inputs": np.array([[5, 5, 3]]),
         "decoder_inputs": np.array([[2, 5, 5]]),
@@ -286,7 +288,7 @@ REPLICAS = """
                 units=4, embedding_dim=4)
             schedule = make_schedule("plateau", 0.5, warmup_steps=3)
             model.compile(make_optimizer(
-                "adagrad", schedule, clip_norm=0.05, accumulation_steps=2))
+                "adagrad", schedule, global_clipnorm=0.05, accumulation_steps=2))
         arrays = []
         for epoch in range(2):
             model.fit(train.dataset(4, seed=1), epochs=1, verbose=0)

@@ -155,7 +155,12 @@ def test_a_run_leaves_a_model_and_its_history(tmp_path: Path) -> None:
     }
     assert list(result.metrics.columns) == [
         *("checkpoint", "updates", "epoch", "seconds", "learning_rate"),
-        *("tokens_per_second", "train_loss", "train_perplexity", "train_accuracy"),
+        *(
+            "tokens_per_second",
+            "train_loss",
+            "train_perplexity",
+            "train_token_accuracy",
+        ),
         *("train_sequence_accuracy", "valid_loss", "valid_perplexity"),
         "valid_exact_match",
     ]
@@ -168,12 +173,12 @@ def test_a_run_leaves_a_model_and_its_history(tmp_path: Path) -> None:
 
 
 def test_the_model_is_that_of_the_figures(tmp_path: Path) -> None:
-    result = go(tmp_path / "run", metrics=["perplexity", "accuracy"])
+    result = go(tmp_path / "run", metrics=["perplexity", "token_accuracy"])
     model = Translator.load(result.folder).model
     model.compile(weighted_metrics=["token_accuracy"])
     found = model.evaluate(HELD_OUT.dataset(6, shuffle=False), verbose=0)
     row = result.metrics.iloc[result.best - 1]
-    wanted = [row["valid_loss"], row["valid_accuracy"]]
+    wanted = [row["valid_loss"], row["valid_token_accuracy"]]
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
@@ -326,7 +331,7 @@ def test_the_log_has_a_line_every_few_updates(
     for number in (2, 4):
         line = (
             rf"update {number}, epoch \d+\.\d\d: loss {figure}, perplexity {figure}, "
-            rf"accuracy {figure}, {figure} tokens/s, {figure} samples/s\n"
+            rf"token accuracy {figure}, {figure} tokens/s, {figure} samples/s\n"
         )
         assert re.search(line, err)
         assert re.search(line, log)
@@ -429,7 +434,7 @@ OPTIONS: list[dict[str, Any]] = [
         "schedule": "inverse_time",
         "half_life": 3.0,
         "teacher_forcing_ratio": "linear:4:0.5",
-        "clip_value": 0.5,
+        "clipvalue": 0.5,
     },
     {
         "optimizer": "sgd",
@@ -439,7 +444,7 @@ OPTIONS: list[dict[str, Any]] = [
         "nesterov": True,
         "unit_gain": True,
         "gradient": "sum",
-        "clip_per_token": 1.0,
+        "clipvalue_per_token": 1.0,
     },
     {
         "optimizer": "rmsprop",
@@ -567,7 +572,10 @@ def test_the_sizes_of_the_vocabularies_come_from_the_data(tmp_path: Path) -> Non
         ({"optimizer": "sgd", "beta_1": 0.5}, "'sgd' has no `beta_1`"),
         ({"learning_rate": 0.0}, "`learning_rate` must be a finite number > 0"),
         ({"momentum": 1.0, "optimizer": "sgd"}, "`momentum` must be in"),
-        ({"clip_norm": 1.0, "clip_value": 1.0}, "`clip_norm` or `clip_value`"),
+        (
+            {"global_clipnorm": 1.0, "clipvalue": 1.0},
+            "`global_clipnorm` or `clipvalue`",
+        ),
         ({"teacher_forcing_ratio": "linear"}, "one or two numbers"),
         ({"teacher_forcing_ratio": 1.5}, "`teacher_forcing_ratio` must be"),
         (
@@ -635,7 +643,7 @@ REPLICAS = """
         settings = TrainingSettings(
             strategy="mirrored", batch_size=7, checkpoint_updates=1,
             max_updates=updates, metrics=["free_running_perplexity", "exact_match"],
-            optimizer="sgd", gradient="sum", clip_per_token=0.1)
+            optimizer="sgd", gradient="sum", clipvalue_per_token=0.1)
         train(f"{sys.argv[1]}/{name}", pairs, texts, model, settings,
               resume=True, verbose=False)
 """
@@ -860,7 +868,7 @@ def test_far_too_high_a_rate_diverges(tmp_path: Path) -> None:
         go(
             tmp_path / "run",
             optimizer="sgd",
-            clip_norm=0,
+            global_clipnorm=0,
             learning_rate=1e6,
             checkpoint_updates=5,
             max_updates=20,

@@ -65,8 +65,8 @@ def test_the_loss_is_always_there_and_nothing_is_decoded_for_it(
         raise AssertionError("nothing is to be decoded")
 
     monkeypatch.setattr(Seq2Seq, "generate", decode)
-    found, outputs = measure(model, examples, metrics=["accuracy"])
-    assert set(found) == {"loss", "perplexity", "accuracy"}
+    found, outputs = measure(model, examples, metrics=["token_accuracy"])
+    assert set(found) == {"loss", "perplexity", "token_accuracy"}
     assert outputs == []
 
 
@@ -125,5 +125,11 @@ def test_sides_that_do_not_fit_are_refused(examples: Examples, given: Any) -> No
 
 def test_the_direction_of_every_metric_is_known() -> None:
     high = {name for name in METRICS if higher_is_better(name)}
-    assert high == {"accuracy", "sequence_accuracy", "bleu", "chrf", "exact_match"}
+    assert high == {
+        "token_accuracy",
+        "sequence_accuracy",
+        "bleu",
+        "chrf",
+        "exact_match",
+    }
     assert set(TEXT_METRICS) - high == {"ter", "wer", "per"}

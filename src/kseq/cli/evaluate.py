@@ -33,7 +33,7 @@ _READ = (
 _DEFAULT = ("exact_match", "bleu", "chrf", "perplexity")
 # What an ensemble has too: only its probabilities are one model's.
 _OF_ENSEMBLES = ("loss", "perplexity")
-_OF_MODELS = ("checkpoint", "averaging", "beam", "batch_size", "split", "outputs")
+_OF_MODELS = ("checkpoint", "averaging", "beam_width", "batch_size", "split", "outputs")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -45,7 +45,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.first = (
         *("model", "source", "target", "corpus", "split", "hypotheses", "metrics"),
-        *("beam", "batch_size", "outputs", "json", "checkpoint", "table"),
+        *("beam_width", "batch_size", "outputs", "json", "checkpoint", "table"),
     )
     add_model_arguments(parser)
     parser.add_argument(
@@ -63,6 +63,7 @@ def add_arguments(parser: Parser) -> None:
         help=f"one or more of {', '.join(METRICS)}. Default: {', '.join(_DEFAULT)}",
     )
     parser.add_argument(
+        "--beam-width",
         "--beam",
         type=int | None,
         metavar="N",
@@ -170,13 +171,13 @@ def _check(arguments: Any, metrics: list[str]) -> None:
         raise UsageError("--averaging needs several models")
     if arguments.split is not None and arguments.corpus is None:
         raise UsageError("--split needs --corpus")
-    if arguments.beam is not None and not text and arguments.outputs is None:
-        raise UsageError("--beam needs a metric of outputs or --outputs")
+    if arguments.beam_width is not None and not text and arguments.outputs is None:
+        raise UsageError("--beam-width needs a metric of outputs or --outputs")
     if arguments.lower_case and not text:
         raise UsageError("--lower-case needs a metric of outputs")
     if arguments.tokenize is not None and "bleu" not in metrics:
         raise UsageError("--tokenize is for the metric bleu")
-    for name in ("beam", "batch_size"):
+    for name in ("beam_width", "batch_size"):
         if arguments[name] is not None and arguments[name] < 1:
             raise UsageError(
                 f"`{name}` must be at least 1. Received: {arguments[name]}."
@@ -251,12 +252,12 @@ def _of_model(arguments: Any, metrics: list[str]) -> dict[str, Any]:
     batch_size = arguments.batch_size or 256
     found = _of_probabilities(translator, sources, targets, metrics, batch_size)
     signatures: dict[str, str] = {}
-    width = arguments.beam or 1
+    width = arguments.beam_width or 1
     if arguments.outputs is not None or set(metrics) & set(TEXT_METRICS):
         distinct = list(dict.fromkeys(sources))
         decoded = translator.translate(
             distinct,
-            "greedy" if width == 1 else BeamSearch(width=width),
+            "greedy" if width == 1 else BeamSearch(beam_width=width),
             batch_size=batch_size,
         )
         output_of = dict(zip(distinct, decoded, strict=True))
@@ -272,7 +273,7 @@ def _of_model(arguments: Any, metrics: list[str]) -> dict[str, Any]:
     return {
         "models": list(arguments.model),
         "checkpoint": arguments.checkpoint,
-        "beam": width,
+        "beam_width": width,
         "pairs": len(sources),
         "sources": len(set(sources)),
         "metrics": {name: found[name] for name in metrics},
@@ -296,7 +297,6 @@ def _of_probabilities(
     from kseq.data import Examples, validation_dataset
     from kseq.losses import MaskedCrossentropy
     from kseq.models import Ensemble, perplexity
-    from kseq.training.validation import KERAS_NAMES
 
     model = translator.model
     examples = Examples(
@@ -316,7 +316,7 @@ def _of_probabilities(
         logs = model.evaluate(
             validation_dataset(examples, batch_size), verbose=0, return_dict=True
         )
-        found |= {name: float(logs[KERAS_NAMES[name]]) for name in wanted}
+        found |= {name: float(logs[name]) for name in wanted}
     if free in metrics:
         found[free] = perplexity(
             model, *sides, free_running=True, batch_size=batch_size

@@ -28,6 +28,7 @@ def add_arguments(parser: Parser) -> None:
         "--overwrite", action="store_true", help="replace an existing folder"
     )
     parser.add_argument(
+        "--beam-width",
         "--beam",
         type=int | None,
         metavar="N",
@@ -44,8 +45,8 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
         raise UsageError("--format is required: savedmodel or onnx")
     if arguments.output is None:
         raise UsageError("-o FOLDER is required")
-    if arguments.beam is not None and arguments.format == "onnx":
-        raise UsageError("--beam has no effect with onnx, which has no search")
+    if arguments.beam_width is not None and arguments.format == "onnx":
+        raise UsageError("--beam-width has no effect with onnx, which has no search")
     check_model_arguments(arguments)
     load_tensorflow()
     from kseq.export import export_onnx, export_saved_model
@@ -60,7 +61,10 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     else:
         with usage():
             found = export_saved_model(
-                translator, folder, beam=arguments.beam or _BEAM, overwrite=overwrite
+                translator,
+                folder,
+                beam_width=arguments.beam_width or _BEAM,
+                overwrite=overwrite,
             )
     print("\n".join(found))
     return 0

@@ -25,7 +25,7 @@ _SWEEP = "sweep.json"
 _NOT_SHOWN = (
     "tokens_per_second",
     "train_loss",
-    "train_accuracy",
+    "train_token_accuracy",
     "train_sequence_accuracy",
     "valid_loss",
 )

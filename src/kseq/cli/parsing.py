@@ -140,12 +140,9 @@ class Parser(argparse.ArgumentParser):
     def _settings(self) -> dict[str, argparse.Action]:
         """Returns what a configuration file may hold, by name."""
         return {
-            flag.removeprefix("--").replace("-", "_"): action
+            action.dest: action
             for action in self._actions
-            for flag in action.option_strings or [action.dest]
             if action.dest not in _NO_SETTINGS
-            and (flag.startswith("--") or not action.option_strings)
-            and not (_is_switch(action) and flag.startswith("--no-"))
         }
 
     def error(self, message: str) -> NoReturn:
@@ -154,7 +151,9 @@ class Parser(argparse.ArgumentParser):
         if found is not None:
             name, what = found.groups()
             verb = "" if what.startswith("must ") else ":"
-            message = f"{name.split('/')[-1]}{verb} {what}"
+            flags = name.split("/")
+            flag = next((flag for flag in flags if flag.startswith("--")), flags[-1])
+            message = f"{flag}{verb} {what}"
         raise UsageError(" ".join(message.split()))
 
     def help_text(self, everything: bool) -> str:

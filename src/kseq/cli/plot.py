@@ -129,7 +129,7 @@ def _draw_attention(arguments: Any, output: pathlib.Path) -> None:
             f"The model in '{arguments.folders[0]}' has no attention to draw."
         )
     text = arguments.attention
-    found = translator.n_best([text], attention=True)[0][0]
+    found = translator.n_best([text], return_attention=True)[0][0]
     vocab = translator.source_vocab
     target = [*found.tokens, *([] if found.truncated else ["</s>"])]
     with whole_file(output) as temporary:

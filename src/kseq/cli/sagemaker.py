@@ -70,6 +70,8 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
         from kseq.serving.service import Service, ServingSettings
         from kseq.translator import Translator
 
-        folder, beam = find_model(arguments.root, work)
-        service = Service(Translator.load(folder), ServingSettings(beam=beam))
+        folder, beam_width = find_model(arguments.root, work)
+        service = Service(
+            Translator.load(folder), ServingSettings(beam_width=beam_width)
+        )
         return listen(build_app(service), bound)

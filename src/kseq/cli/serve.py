@@ -30,6 +30,7 @@ def add_arguments(parser: Parser) -> None:
         help="port; 0 takes a free one. Default: 8080",
     )
     parser.add_argument(
+        "--beam-width",
         "--beam",
         type=int,
         default=5,
@@ -112,7 +113,7 @@ def _build(arguments: Any) -> Any:
 
     with usage():
         settings = ServingSettings(
-            beam=arguments.beam,
+            beam_width=arguments.beam_width,
             max_batch=arguments.max_batch,
             max_wait=arguments.max_wait / 1000,
             max_queue=arguments.max_queue,

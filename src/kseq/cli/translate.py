@@ -24,11 +24,19 @@ def add_arguments(parser: Parser) -> None:
     """Adds the flags of the command."""
     parser.usage = "kseq translate -m FOLDER [OPTIONS] < FILE"
     parser.first = (
-        *("model", "input", "output", "beam", "nbest", "max_length", "checkpoint"),
+        *(
+            "model",
+            "input",
+            "output",
+            "beam_width",
+            "nbest",
+            "max_length",
+            "checkpoint",
+        ),
         *("sample", "temperature", "seed", "batch_size", "device"),
     )
     parser.aliases = {
-        "width": "beam",
+        "width": "beam_width",
         "n": "nbest",
         "forbidden": "avoid",
         "source": "input",
@@ -51,6 +59,7 @@ def add_arguments(parser: Parser) -> None:
         "attention. json: an object with all outputs of a text",
     )
     parser.add_argument(
+        "--beam-width",
         "--beam",
         type=int | None,
         metavar="N",
@@ -182,7 +191,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
             search,
             max_length=arguments.max_length,
             batch_size=arguments.batch_size,
-            attention=attends and arguments.output in ("json", "alignments"),
+            return_attention=attends and arguments.output in ("json", "alignments"),
         )
         for text, outputs in zip(chunk, found, strict=True):
             sys.stdout.write(_shown(text, outputs, arguments, translator))
@@ -195,22 +204,22 @@ def _check(arguments: Any) -> None:
     for name in ("temperature", "top_k", "top_p", "seed"):
         if arguments[name] is not None and not arguments.sample:
             raise UsageError(f"--{name.replace('_', '-')} needs --sample")
-    for name in ("beam", *_OF_BEAMS):
+    for name in ("beam_width", *_OF_BEAMS):
         if arguments[name] is not None and arguments.sample:
             raise UsageError(f"--{name.replace('_', '-')} has no effect with --sample")
     for name in _OF_BEAMS:
-        if arguments[name] is not None and arguments.beam == 1:
-            raise UsageError(f"--{name.replace('_', '-')} needs a --beam above 1")
+        if arguments[name] is not None and arguments.beam_width == 1:
+            raise UsageError(f"--{name.replace('_', '-')} needs a --beam-width above 1")
     check_model_arguments(arguments)
-    for name in ("beam", "nbest", "batch_size", "max_length"):
+    for name in ("beam_width", "nbest", "batch_size", "max_length"):
         if arguments[name] is not None and arguments[name] < 1:
             raise UsageError(
                 f"--{name.replace('_', '-')} must be at least 1. "
                 f"Received: {arguments[name]}"
             )
-    if arguments.beam is not None and arguments.beam < arguments.nbest:
+    if arguments.beam_width is not None and arguments.beam_width < arguments.nbest:
         raise UsageError(
-            f"--nbest must be at most --beam, {arguments.beam}. "
+            f"--nbest must be at most --beam-width, {arguments.beam_width}. "
             f"Received: {arguments.nbest}"
         )
 
@@ -238,11 +247,11 @@ def _search(arguments: Any, vocab: Any) -> Any:
             if arguments[name] is not None
         }
         return Sampling(n=arguments.nbest, **given, **constraints)
-    if arguments.beam == 1:
+    if arguments.beam_width == 1:
         return Greedy(**constraints)
     given = {name: arguments[name] for name in _OF_BEAMS if arguments[name] is not None}
     return BeamSearch(
-        width=arguments.beam or max(_BEAM, arguments.nbest),
+        beam_width=arguments.beam_width or max(_BEAM, arguments.nbest),
         n=arguments.nbest,
         **{"length_penalty_alpha": 1.0, **given},
         **constraints,

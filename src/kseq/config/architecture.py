@@ -125,8 +125,8 @@ class Seq2SeqConfig:
             one width; for the other kinds `decoder_units`.
         attention_heads: Heads of `"multi_head_dot"`. Default 8.
         attention_positions: Source positions `"location"` can look at. Default 100.
-        attentional_units: Width of the attentional hidden layer. Default: the decoder's
-            units.
+        attention_output_units: Width of the attentional hidden layer. Default: the
+            decoder's units.
         input_feeding: Feed the attentional hidden layer of the step before to the first
             recurrent layer, beside the token (Luong et al., 2015). The decoder then
             trains step by step, not on all target steps at once. Default False.
@@ -219,7 +219,7 @@ class Seq2SeqConfig:
     attention_units: int | None = None
     attention_heads: int | None = None
     attention_positions: int | None = None
-    attentional_units: int | None = None
+    attention_output_units: int | None = None
     input_feeding: bool = False
     context_gate: bool = False
     attention_in_upper_layers: bool = False
@@ -293,7 +293,7 @@ class Seq2SeqConfig:
     @property
     def hidden_units(self) -> int:
         """The width of what enters the output: the decoder's last hidden layer."""
-        return _first(self.attentional_units, self.decoder_units, self.units)
+        return _first(self.attention_output_units, self.decoder_units, self.units)
 
     def is_bidirectional(self, layer: int) -> bool:
         """Whether encoder layer `layer`, counted from 0, runs in both directions."""
@@ -428,7 +428,7 @@ class Seq2SeqConfig:
             "attention_units",
             "attention_heads",
             "attention_positions",
-            "attentional_units",
+            "attention_output_units",
         ):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -619,7 +619,7 @@ class Seq2SeqConfig:
                     f"{getattr(self, name)} with attention={kind!r}."
                 )
         for name in (
-            "attentional_units",
+            "attention_output_units",
             "input_feeding",
             "context_gate",
             "attention_in_upper_layers",

@@ -23,10 +23,16 @@ MAY_DIFFER = (
     "show_sources",
 )
 
-MODEL_METRICS = ("loss", "perplexity", "accuracy", "sequence_accuracy")
+MODEL_METRICS = ("loss", "perplexity", "token_accuracy", "sequence_accuracy")
 TEXT_METRICS = ("bleu", "chrf", "ter", "exact_match", "wer", "per")
 METRICS = (*MODEL_METRICS, "free_running_perplexity", *TEXT_METRICS)
-_HIGHER_IS_BETTER = ("accuracy", "sequence_accuracy", "bleu", "chrf", "exact_match")
+_HIGHER_IS_BETTER = (
+    "token_accuracy",
+    "sequence_accuracy",
+    "bleu",
+    "chrf",
+    "exact_match",
+)
 
 
 def higher_is_better(metric: str) -> bool:
@@ -89,11 +95,11 @@ class TrainingSettings:
         epsilon: Epsilon of all optimizers but `"sgd"`. Default: Keras's.
         rho: Decay rate in `"rmsprop"` and `"adadelta"`. Default: Keras's.
         weight_decay: Weight decay. Default: none.
-        clip_norm: Maximum global gradient norm; 0 does not clip. Default: 1, or 0 where
-            another way of clipping is chosen or `gradient` is "sum".
-        clip_value: Maximum absolute value of a gradient element. Default: no clipping.
-        clip_per_token: Maximum absolute value of a gradient element for each target
-            token of the batch, as in CNTK. Needs `gradient` "sum". Default: no
+        global_clipnorm: Maximum global gradient norm; 0 does not clip. Default: 1, or 0
+            where another way of clipping is chosen or `gradient` is "sum".
+        clipvalue: Maximum absolute value of a gradient element. Default: no clipping.
+        clipvalue_per_token: Maximum absolute value of a gradient element for each
+            target token of the batch, as in CNTK. Needs `gradient` "sum". Default: no
             clipping.
         gradient: Reduction of the loss over the tokens of a batch: `"mean"` (default),
             or `"sum"`, for which the learning rate is per token, as in CNTK.
@@ -107,15 +113,16 @@ class TrainingSettings:
             `kseq.teacher_forcing`). Default 1.
         teacher_forcing_coin: Draw for each `"token"` (default) or each `"batch"`.
         metrics: Metrics on the validation data at each checkpoint, one or more of
-            `"loss"`, `"perplexity"`, `"accuracy"` (of tokens), `"sequence_accuracy"`,
+            `"loss"`, `"perplexity"`, `"token_accuracy"`, `"sequence_accuracy"`,
             `"free_running_perplexity"`, and of decoded texts `"bleu"`, `"chrf"`,
             `"ter"`, `"exact_match"`, `"wer"`, `"per"` (see `kseq.evaluation`).
-            Default: perplexity and accuracy.
+            Default: perplexity and token
+            accuracy.
         optimized_metric: Metric that selects the best checkpoint, one of `metrics`.
             Default: the first.
         decode_pairs: Number of validation pairs to decode, from the first. Default:
             all.
-        decode_beam: Beam width for decoding validation pairs; 1 is greedy search.
+        beam_width: Beam width for decoding validation pairs; 1 is greedy search.
             Default 1.
         length_deviations: Maximum output length in standard deviations above the mean
             ratio of target to source length of the training data, here and wherever
@@ -203,18 +210,18 @@ class TrainingSettings:
     epsilon: float | None = None
     rho: float | None = None
     weight_decay: float | None = None
-    clip_norm: float | None = None
-    clip_value: float | None = None
-    clip_per_token: float | None = None
+    global_clipnorm: float | None = None
+    clipvalue: float | None = None
+    clipvalue_per_token: float | None = None
     gradient: Literal["mean", "sum"] = "mean"
     accumulation_steps: int = 1
     label_smoothing: float = 0.0
     teacher_forcing_ratio: float | str = 1.0
     teacher_forcing_coin: Literal["token", "batch"] = "token"
-    metrics: tuple[str, ...] = ("perplexity", "accuracy")
+    metrics: tuple[str, ...] = ("perplexity", "token_accuracy")
     optimized_metric: str | None = None
     decode_pairs: int | None = None
-    decode_beam: int = 1
+    beam_width: int = 1
     length_deviations: float | None = None
     validation_batch_size: int = 256
     checkpoint_updates: int | None = None
@@ -255,9 +262,9 @@ class TrainingSettings:
             raise ValueError("`metrics` must name one metric at least. Received: none.")
         self._choose("buckets", 8, "bucket_width")
         self._choose("checkpoint_updates", 1000, "checkpoint_epochs")
-        if self.clip_norm is None:
-            other = self.clip_value or self.clip_per_token or self.gradient == "sum"
-            object.__setattr__(self, "clip_norm", 0.0 if other else 1.0)
+        if self.global_clipnorm is None:
+            other = self.clipvalue or self.clipvalue_per_token or self.gradient == "sum"
+            object.__setattr__(self, "global_clipnorm", 0.0 if other else 1.0)
         if self.optimized_metric is None:
             object.__setattr__(self, "optimized_metric", self.metrics[0])
         check_choice("optimized_metric", self.optimized_metric, self.metrics)
@@ -291,7 +298,7 @@ class TrainingSettings:
             ),
             "decay_rate": (self.schedule == "step", "schedule='step'"),
             "end_learning_rate": (self.schedule == "cosine", "schedule='cosine'"),
-            "clip_per_token": (self.gradient == "sum", "gradient='sum'"),
+            "clipvalue_per_token": (self.gradient == "sum", "gradient='sum'"),
             "decode_pairs": (bool(text), f"one of {', '.join(TEXT_METRICS)}"),
             "show_every": (bool(self.show_sources), "`show_sources`"),
         }
@@ -300,10 +307,10 @@ class TrainingSettings:
                 raise ValueError(
                     f"`{name}` needs {need}. Received: {getattr(self, name)!r}."
                 )
-        if self.decode_beam != 1 and not text:
+        if self.beam_width != 1 and not text:
             raise ValueError(
-                f"`decode_beam` needs one of {', '.join(TEXT_METRICS)} in `metrics`. "
-                f"Received: {self.decode_beam}."
+                f"`beam_width` needs one of {', '.join(TEXT_METRICS)} in `metrics`. "
+                f"Received: {self.beam_width}."
             )
         if self.teacher_forcing_coin != "token" and free:
             raise ValueError(
@@ -360,7 +367,7 @@ _RANGES: dict[str, tuple[float, float]] = {
             "plateau_patience",
             "decay_steps",
             "decode_pairs",
-            "decode_beam",
+            "beam_width",
             "max_epochs",
             "max_updates",
             "show_every",
@@ -381,9 +388,9 @@ _RANGES: dict[str, tuple[float, float]] = {
             "show",
             "seed",
             "learning_rate",
-            "clip_norm",
-            "clip_value",
-            "clip_per_token",
+            "global_clipnorm",
+            "clipvalue",
+            "clipvalue_per_token",
             "weight_decay",
             "length_deviations",
             "half_life",

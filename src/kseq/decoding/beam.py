@@ -76,9 +76,9 @@ class _Past(NamedTuple):
 class BeamSearch(Search):
     """Beam search: keeps the best hypotheses of each source, and continues them all.
 
-    After each step the beam holds the `width` best hypotheses, by the score that ranks
-    the result: ended ones are frozen there and take their places, and the best that
-    ended are never lost. A hypothesis Y with the sum s of its log-probabilities is
+    After each step the beam holds the `beam_width` best hypotheses, by the score that
+    ranks the result: ended ones are frozen there and take their places, and the best
+    that ended are never lost. A hypothesis Y with the sum s of its log-probabilities is
     ranked by::
 
         s / ((beta + |Y|)^alpha / (beta + 1)^alpha)
@@ -91,9 +91,9 @@ class BeamSearch(Search):
     length 0 and score -inf.
 
     Args:
-        width: Number of hypotheses held for each source. Default 5. With 1 it chooses
-            what greedy search chooses.
-        n: Number of hypotheses returned, up to `width`. Default 1.
+        beam_width: Number of hypotheses held for each source. Default 5. With 1 it
+            chooses what greedy search chooses.
+        n: Number of hypotheses returned, up to `beam_width`. Default 1.
         length_penalty_alpha: Exponent alpha, 0 or more; 0 ranks by the sum, 1 with
             beta 0 by the mean log-probability. Default 1.
         length_penalty_beta: The beta, 0 or more. Default 0.
@@ -119,7 +119,7 @@ class BeamSearch(Search):
         >>> table[5, 4], table[5, 5], table[4, 3] = np.log(0.5), np.log(0.5), 0.0
         >>> def step(token, states):
         ...     return tf.gather(table, token), states
-        >>> search = BeamSearch(width=2, length_penalty_alpha=0.0)
+        >>> search = BeamSearch(beam_width=2, length_penalty_alpha=0.0)
         >>> found = search(step, states=[], max_lengths=[5])
         >>> found["tokens"].numpy().tolist(), np.exp(found["scores"]).round(2)
         ([[[4, 3]]], array([[0.4]]))
@@ -132,7 +132,7 @@ class BeamSearch(Search):
 
     def __init__(
         self,
-        width: int = 5,
+        beam_width: int = 5,
         n: int = 1,
         length_penalty_alpha: float = 1.0,
         length_penalty_beta: float = 0.0,
@@ -142,11 +142,11 @@ class BeamSearch(Search):
         **constraints: Any,
     ) -> None:
         super().__init__(**constraints)
-        self.width = check_integer("width", width, 1, _WIDEST)
+        self.beam_width = check_integer("beam_width", beam_width, 1, _WIDEST)
         self._n = check_integer("n", n, 1)
-        if self._n > self.width:
+        if self._n > self.beam_width:
             raise ValueError(
-                f"`n` must be at most `width`, {self.width}. Received: {n}."
+                f"`n` must be at most `beam_width`, {self.beam_width}. Received: {n}."
             )
         self.length_penalty_alpha = check_number(
             "length_penalty_alpha", length_penalty_alpha
@@ -169,11 +169,11 @@ class BeamSearch(Search):
 
     @property
     def rows_per_source(self) -> int:
-        return self.width
+        return self.beam_width
 
     def get_config(self) -> dict[str, Any]:
         return {
-            "width": self.width,
+            "beam_width": self.beam_width,
             "n": self.n,
             "length_penalty_alpha": self.length_penalty_alpha,
             "length_penalty_beta": self.length_penalty_beta,
@@ -212,7 +212,7 @@ class _Expansion:
     def __init__(self, search: BeamSearch, problem: Problem) -> None:
         self.options = search
         self.problem = problem
-        self.width = search.width
+        self.beam_width = search.beam_width
         self.step = problem.step
         self.max_lengths = problem.max_lengths
         self.batch = tf.shape(problem.max_lengths)[0]
@@ -224,7 +224,7 @@ class _Expansion:
         pool = self._empty_pool(none)
         broken = tf.zeros([self.batch], tf.bool)
         rows = tf.where(~none)[:, 0]
-        # The first step has one hypothesis for each source, the others `width`.
+        # The first step has one hypothesis for each source, the others `beam_width`.
         carried = map_nest(
             lambda x: x[:, None], self.step.carry(take(self.problem.states, rows))
         )
@@ -242,7 +242,7 @@ class _Expansion:
         past = _Past(
             self._array(tf.int32), self._array(tf.int32), self._array(tf.float64), []
         )
-        if self.problem.attention:
+        if self.problem.return_attention:
             past = past._replace(attention=[self._array(tf.float32, None)])
         first = self._expand(tf.constant(0), live, pool, past, broken)
         _, _, pool, past, broken = tf.while_loop(
@@ -263,15 +263,15 @@ class _Expansion:
             dtype,
             0,
             dynamic_size=True,
-            element_shape=[None, self.width, *rest],
+            element_shape=[None, self.beam_width, *rest],
             clear_after_read=False,
         )
 
     def _empty_pool(self, cut: Any) -> _Pool:
         """Returns a pool of none; with an empty output where `cut`, (batch,)."""
-        first = tf.equal(tf.range(self.width), 0)
-        none = tf.fill([self.batch, self.width], np.float64(-np.inf))
-        zeros = tf.zeros([self.batch, self.width], tf.int32)
+        first = tf.equal(tf.range(self.beam_width), 0)
+        none = tf.fill([self.batch, self.beam_width], np.float64(-np.inf))
+        zeros = tf.zeros([self.batch, self.beam_width], tf.int32)
         gains = tf.zeros_like(none)
         score = tf.where(cut[:, None] & first, gains, none)
         return _Pool(score, none, score, zeros - 1, zeros, zeros, gains)
@@ -280,7 +280,7 @@ class _Expansion:
         self, time: Any, live: _Live, pool: _Pool, past: _Past, broken: Any
     ) -> tuple[Any, ...]:
         """Makes a step: all continuations, the best of them, what goes on."""
-        width = self.width
+        width = self.beam_width
         hidden, states, weights = self.step.advance(
             live.tokens, live.carried, live.sources
         )
@@ -325,14 +325,14 @@ class _Expansion:
         return time + 1, live, pool, past, broken
 
     def _best(self, time: Any, live: _Live, hidden: Any) -> tuple[Any, ...]:
-        """Returns the best `width` continuations of each source.
+        """Returns the best `beam_width` continuations of each source.
 
         Returns:
             Their scores (-inf where there are fewer), tokens, the hypotheses they
             continue, the log-probabilities of their last tokens, each (sources,
             width); and the sources whose logits are not finite, (sources,).
         """
-        width, before = self.width, live.tokens.shape[1]
+        width, before = self.beam_width, live.tokens.shape[1]
         count = tf.shape(live.tokens)[0]
         alive = tf.reshape(live.alive, [-1])  # (sources * before,)
         rows = tf.where(alive)[:, 0]
@@ -359,7 +359,7 @@ class _Expansion:
         gains = tf.where(alive[:, None], tf.gather(gains, place), -np.inf)
         tokens = tf.gather(tokens, place)
         totals = tf.reshape(live.scores, [-1, 1]) + gains
-        # At least `width` columns, so that there are as many to choose.
+        # At least `beam_width` columns, so that there are as many to choose.
         columns = tf.maximum(before * best, width)
         pad = [[0, 0], [0, columns - before * best]]
         shape = [count, before * best]
@@ -432,7 +432,7 @@ class _Expansion:
                     )
                 )
             )
-            _, order = tf.math.top_k(both.rank, self.width)
+            _, order = tf.math.top_k(both.rank, self.beam_width)
             mine = _Pool(*(tf.gather(x, order, batch_dims=1) for x in both))
             whole = _Pool(
                 *(
@@ -464,7 +464,7 @@ class _Expansion:
         better = (pool.norm[:, None] >= norm[:, :, None]) & ended[:, None]
         better = tf.reduce_sum(tf.cast(better, tf.int32), axis=2)  # (sources, width)
         ahead = tf.cumsum(tf.cast(going, tf.int32), axis=1, exclusive=True)
-        promising = going & (better + ahead < self.width)
+        promising = going & (better + ahead < self.beam_width)
         # Log-probabilities only fall, and the longest output has the mildest penalty.
         longest = options.length_penalty(tf.gather(self.max_lengths, live.rows))
         bound = scores / longest[:, None]
@@ -500,7 +500,7 @@ class _Expansion:
         attention = past.attention
         if attention:
             weights = attention_weights(weights, "attention")
-            missing = self.width - weights.shape[1]
+            missing = self.beam_width - weights.shape[1]
             padded = tf.pad(weights, [[0, 0], [0, missing], [0, 0]])
             attention = [attention[0].write(time, whole(padded))]
         return _Past(

@@ -28,7 +28,7 @@ class Problem:
         min_lengths: int32 (batch,), or None.
         prefix: int32 (batch, prefix_length), or None.
         rows: int32 (batch,).
-        attention: Whether the attention weights are asked for.
+        return_attention: Whether the attention weights are asked for.
     """
 
     step: Step
@@ -39,7 +39,7 @@ class Problem:
     min_lengths: Any
     prefix: Any
     rows: Any
-    attention: bool
+    return_attention: bool
 
     def allowed(
         self, constraints: Constraints, logits: Any, time: Any, history: Any, rows: Any
@@ -92,7 +92,7 @@ class Search:
             padded with 0. Default: none.
         rows: int32 (batch,), the number of each source, which its random numbers
             depend on. Default: 0, 1, ...
-        attention: Return the attention weights. Default False.
+        return_attention: Return the attention weights. Default False.
 
     Returns:
         Dict of tensors, as in `Hypotheses`: `tokens`, int32 (batch, n, time);
@@ -138,7 +138,7 @@ class Search:
         min_lengths: Any = None,
         prefix: Any = None,
         rows: Any = None,
-        attention: bool = False,
+        return_attention: bool = False,
     ) -> dict[str, Any]:
         """Searches; see the class."""
         max_lengths = _as_int32("max_lengths", max_lengths)
@@ -157,7 +157,7 @@ class Search:
                 None if min_lengths is None else _as_int32("min_lengths", min_lengths),
                 None if prefix is None else _as_int32("prefix", prefix),
                 rows,
-                attention,
+                return_attention,
             )
         )
         broken = found.pop("broken")

@@ -29,7 +29,7 @@ def get(search: Any) -> Search:
 
     Example:
         >>> from kseq import decoding
-        >>> decoding.get({"class_name": "beam", "config": {"width": 3}}).width
+        >>> decoding.get({"class_name": "beam", "config": {"beam_width": 3}}).beam_width
         3
     """
     wanted = (

@@ -170,7 +170,7 @@ def walk(
         tf.zeros([batch], tf.bool),
         array(tf.int32),
         array(tf.float64),
-        [array(tf.float32, None)] if problem.attention else [],
+        [array(tf.float32, None)] if problem.return_attention else [],
     )
     drawn = [] if draw is None else [draw(tf.minimum(steps, _DRAWN))]
     _, _, found, _ = tf.while_loop(
@@ -192,7 +192,7 @@ def walk(
     longest = tf.reduce_max(tf.pad(tf.reshape(lengths, [-1]), [[0, 1]]))
     kept = tf.sequence_mask(lengths, longest)  # (batch, n, longest)
     arrays = {"tokens": found.tokens, "log_probs": found.log_probs}
-    arrays |= {"attention": found.attention[0]} if problem.attention else {}
+    arrays |= {"attention": found.attention[0]} if problem.return_attention else {}
     outputs = {}
     for name, written in arrays.items():
         x = by_source(written, longest)  # (batch, n, longest, ...)

@@ -13,8 +13,9 @@ from kseq.layers.time_steps import unstack_steps
 class Attention(keras.layers.Layer):
     """Base class of the attention layers: scores, a masked softmax, a weighted mean.
 
-    A subclass computes `scores`. Those that look back at earlier weights set
-    `looks_back`, take their state through `score` and change it in `advance`.
+    A subclass computes `scores`. One that depends on the weights of earlier steps sets
+    `uses_previous_weights`, takes its state through `score` and changes it in
+    `advance`.
 
     Call arguments:
         query: Float (batch, query_dim) or, for all steps of a target at once, (batch,
@@ -40,7 +41,7 @@ class Attention(keras.layers.Layer):
             given to a layer that does not look back.
     """
 
-    looks_back: ClassVar[bool] = False
+    uses_previous_weights: ClassVar[bool] = False
 
     supports_masking = True  # it takes its mask explicitly and passes none on
 
@@ -177,7 +178,7 @@ class Attention(keras.layers.Layer):
                 keys = flat(self.memory_layer, memory)
         keys = ops.cast(keys, self.compute_dtype)
         query = self.project_query(query)
-        if not self.looks_back:
+        if not self.uses_previous_weights:
             context, weights = self.attend(query, memory, mask, keys, None)
             after: tuple[Any, ...] = ()
         else:
@@ -248,7 +249,7 @@ class Attention(keras.layers.Layer):
                 "given them in its first: it has no layer to make its own. "
                 "Received: None. Give the output of `keys_layer`, or make a new layer."
             )
-        if state is not None and not self.looks_back:
+        if state is not None and not self.uses_previous_weights:
             raise ValueError(
                 f"`state` must be None for {type(self).__name__}, which does not look "
                 f"back at earlier weights. Received: a state of shape {state.shape}."
@@ -311,7 +312,7 @@ class Attention(keras.layers.Layer):
         dtype = self.compute_dtype
         context = keras.KerasTensor((*steps, self.context_dim(memory_dim)), dtype=dtype)
         weights = keras.KerasTensor((*steps, source_length), dtype=self.weights_dtype)
-        if not self.looks_back:
+        if not self.uses_previous_weights:
             return context, weights
         after = keras.KerasTensor((batch, source_length), dtype=self.weights_dtype)
         return context, weights, after
@@ -622,7 +623,7 @@ class LocationSensitiveAttention(AdditiveAttention):
         Predictions" (cumulative).
     """
 
-    looks_back = True
+    uses_previous_weights = True
 
     def __init__(
         self,
@@ -694,7 +695,7 @@ class CoverageAttention(AdditiveAttention):
         linguistic kind, without fertility); Sockeye's "coverage" of type "count".
     """
 
-    looks_back = True
+    uses_previous_weights = True
 
     def build_scores(self, query_dim: int, memory_dim: int) -> None:
         super().build_scores(query_dim, memory_dim)

@@ -113,9 +113,9 @@ class DecoderCore:
         return [layer for layer in found if layer is not None]
 
     @property
-    def looks_back(self) -> bool:
+    def uses_previous_weights(self) -> bool:
         """Whether its attention has a state."""
-        return self.attention is not None and self.attention.looks_back
+        return self.attention is not None and self.attention.uses_previous_weights
 
     @property
     def state_names(self) -> list[str]:
@@ -126,7 +126,7 @@ class DecoderCore:
             for name in state_names(layer)
         ]
         names += ["state_hidden"] if self.config.input_feeding else []
-        return names + (["state_attention"] if self.looks_back else [])
+        return names + (["state_attention"] if self.uses_previous_weights else [])
 
     @property
     def state_sizes(self) -> list[int | None]:
@@ -135,7 +135,7 @@ class DecoderCore:
             size for layer in self.recurrent for size in state_sizes(layer)
         ]
         sizes += [self.config.hidden_units] if self.config.input_feeding else []
-        return sizes + ([None] if self.looks_back else [])
+        return sizes + ([None] if self.uses_previous_weights else [])
 
     def further_states(self, memory: Any) -> list[Any]:
         """Returns the initial states beside those of the recurrent layers.
@@ -149,7 +149,7 @@ class DecoderCore:
                 self.config.hidden_units, name="decoder_init_hidden", dtype=self._dtype
             )
             states.append(zeros(memory))  # (batch, hidden_units)
-        if self.attention is not None and self.attention.looks_back:
+        if self.attention is not None and self.attention.uses_previous_weights:
             states.append(self.attention.initial_state(memory))
         return states
 
@@ -205,7 +205,7 @@ class DecoderCore:
                     memory,
                     memory_mask,
                     keys=keys,
-                    state=further[-1] if self.looks_back else None,
+                    state=further[-1] if self.uses_previous_weights else None,
                 )
             x = self._stack.after(index, x, outputs, run)  # (batch, [time,] units)
         if self._hidden is not None:

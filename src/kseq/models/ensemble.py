@@ -89,7 +89,7 @@ class Ensemble:
         *,
         max_length: Any = None,
         batch_size: int = 256,
-        attention: bool = False,
+        return_attention: bool = False,
         prefix: Any = None,
     ) -> Hypotheses:
         """Decodes sources with all models together.
@@ -99,7 +99,7 @@ class Ensemble:
         """
         source = check_source(source, self.config.encoder)
         return self._searches()(
-            source, search, max_length, batch_size, attention, prefix
+            source, search, max_length, batch_size, return_attention, prefix
         )
 
     def _searches(self) -> Generator:

@@ -155,7 +155,7 @@ class Generator:
         search: Any,
         max_length: Any,
         batch_size: int,
-        attention: bool,
+        return_attention: bool,
         prefix: Any,
     ) -> Hypotheses:
         """Decodes sources that `check_source` has passed, batch by batch.
@@ -166,7 +166,7 @@ class Generator:
             max_length: Longest output: an integer, one for each row, a `LengthRatio`,
                 or None.
             batch_size: Number of sources decoded at once.
-            attention: Return the attention weights.
+            return_attention: Return the attention weights.
             prefix: Integer ids (rows, prefix_length), or None.
         """
         search = get(search)
@@ -174,7 +174,7 @@ class Generator:
         vocab_size = self._members[0].vocab_size
         search.constraints.check_vocab(vocab_size)
         needs = {
-            "attention": attention,
+            "return_attention": return_attention,
             "coverage_penalty": getattr(search, "coverage_penalty", 0.0) > 0,
         }
         for name, needed in needs.items():
@@ -193,7 +193,7 @@ class Generator:
                 "`batch_size` times the hypotheses of each source must be at most "
                 f"{INT32_MAX}. Received: {held}; pass a smaller `batch_size`."
             )
-        function = self._function(search, attention, prefix is not None, folds)
+        function = self._function(search, return_attention, prefix is not None, folds)
         options = list(map(tf.constant, _options(search).values()))
         further = [self._tables()] if folds else []
         # Sources of like lengths together: a batch takes as long as its longest.
@@ -225,7 +225,7 @@ class Generator:
         return Hypotheses.concatenate(parts)[np.argsort(order)]
 
     def _function(
-        self, search: Search, attention: bool, with_prefix: bool, folds: bool
+        self, search: Search, return_attention: bool, with_prefix: bool, folds: bool
     ) -> Any:
         """Returns the compiled search; it is traced at its first call only."""
         options = _options(search)
@@ -233,7 +233,7 @@ class Generator:
         like = _with_options(
             search, {name: v.dtype.name for name, v in options.items()}
         )
-        key = (describe(like), attention, with_prefix, folds)
+        key = (describe(like), return_attention, with_prefix, folds)
         if key in self._compiled:
             self._compiled.move_to_end(key)
             return self._compiled[key]
@@ -246,7 +246,7 @@ class Generator:
             prefix = rest.pop(0) if with_prefix else None
             tables = rest.pop(0) if folds else [[] for _ in self._members]
             return self._search(
-                given, attention, source, max_lengths, rows, prefix, tables
+                given, return_attention, source, max_lengths, rows, prefix, tables
             )
 
         ids = tf.TensorSpec((None, None), "int32")
@@ -260,12 +260,12 @@ class Generator:
             self._compiled.popitem(last=False)
         return self._compiled[key]
 
-    def graph(self, search: Any, attention: bool = False) -> Callable[..., Any]:
+    def graph(self, search: Any, return_attention: bool = False) -> Callable[..., Any]:
         """Returns a search as a function of tensors, for graphs that leave Python.
 
         Args:
             search: A search, by name, dict or object.
-            attention: Return the attention weights. Default False.
+            return_attention: Return the attention weights. Default False.
 
         Returns:
             Function of the sources, (batch, source_length, ...), and of their longest
@@ -278,7 +278,7 @@ class Generator:
             tables: list[Any] = [[] for _ in self._members]
             rows = tf.range(tf.shape(max_lengths)[0])
             return self._search(
-                search, attention, source, max_lengths, rows, None, tables
+                search, return_attention, source, max_lengths, rows, None, tables
             )
 
         return run
@@ -286,7 +286,7 @@ class Generator:
     def _search(
         self,
         search: Search,
-        attention: bool,
+        return_attention: bool,
         source: Any,
         max_lengths: Any,
         rows: Any,
@@ -312,7 +312,7 @@ class Generator:
                 min_lengths=None,
                 prefix=prefix,
                 rows=rows,
-                attention=attention,
+                return_attention=return_attention,
             )
         )
 

@@ -69,7 +69,7 @@ class InferenceModels:
         *,
         max_length: Any = None,
         batch_size: int = 256,
-        attention: bool = False,
+        return_attention: bool = False,
         prefix: Any = None,
     ) -> Hypotheses:
         """Decodes sources by these two models as they stand.
@@ -91,7 +91,7 @@ class InferenceModels:
         """
         source = check_source(source, self.config.encoder)
         return self._searches()(
-            source, search, max_length, batch_size, attention, prefix
+            source, search, max_length, batch_size, return_attention, prefix
         )
 
 

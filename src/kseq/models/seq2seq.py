@@ -124,7 +124,7 @@ class Seq2Seq(DistributedTraining):
         teacher_forcing_coin: str = "token",
         free_running_evaluation: bool = False,
         gradient: str = "mean",
-        clip_per_token: float | None = None,
+        clipvalue_per_token: float | None = None,
         jit_compile: bool | str = False,
         **kwargs: Any,
     ) -> None:
@@ -156,9 +156,9 @@ class Seq2Seq(DistributedTraining):
             gradient: What the optimizer is given: the gradient of the `"mean"` loss
                 of a batch's tokens (default), or of its `"sum"`, with which a learning
                 rate is one for each token, as in CNTK.
-            clip_per_token: Largest element of that gradient for each target token of
-                the batch; larger ones are cut (CNTK's clipping "per sample", with
-                truncation). Default None.
+            clipvalue_per_token: Maximum absolute value of an element of that gradient
+                for each target token of the batch (CNTK's clipping "per sample", with
+                truncation). Default None: no clipping.
             jit_compile: Compile the training step by XLA, which leaves the checks of
                 ids out: an id out of range then gives nan or wrong values instead of
                 an error. Default False, also on a GPU; so does `"auto"`.
@@ -167,8 +167,8 @@ class Seq2Seq(DistributedTraining):
         Raises:
             TypeError: If an argument has the wrong type.
             ValueError: If the ratio is outside [0, 1] or the coin unknown, or
-                `gradient` or `clip_per_token` is; or if the loss or a metric is not
-                for ids and logits.
+                `gradient` or `clipvalue_per_token` is; or if the loss or a metric is
+                not for ids and logits.
         """
         if optimizer is None:
             raise ValueError(
@@ -204,11 +204,14 @@ class Seq2Seq(DistributedTraining):
                 f"`gradient` must be one of {', '.join(map(repr, GRADIENTS))}. "
                 f"Received: {gradient!r}."
             )
-        if clip_per_token is not None and not check_number(
-            "clip_per_token", clip_per_token
+        if clipvalue_per_token is not None and not check_number(
+            "clipvalue_per_token", clipvalue_per_token
         ):
-            raise ValueError("`clip_per_token` must be above 0. Received: 0.")
-        self._updating = {"gradient": gradient, "clip_per_token": clip_per_token}
+            raise ValueError("`clipvalue_per_token` must be above 0. Received: 0.")
+        self._updating = {
+            "gradient": gradient,
+            "clipvalue_per_token": clipvalue_per_token,
+        }
         self._auto_scale_loss = kwargs.get("auto_scale_loss", True)
         self._feeding = {
             "teacher_forcing_ratio": teacher_forcing_ratio,
@@ -418,7 +421,7 @@ class Seq2Seq(DistributedTraining):
 
     def _gradient_change(self, y: Any, sample_weight: Any) -> Any:
         """Returns what is done to the gradient of the mean loss of a global batch."""
-        limit: Any = self._updating["clip_per_token"]
+        limit: Any = self._updating["clipvalue_per_token"]
         is_sum = self._updating["gradient"] == "sum"
         if limit is None and not is_sum:
             return None
@@ -531,7 +534,7 @@ class Seq2Seq(DistributedTraining):
         *,
         max_length: Any = None,
         batch_size: int = 256,
-        attention: bool = False,
+        return_attention: bool = False,
         prefix: Any = None,
     ) -> Hypotheses:
         """Decodes sources: ids in, ids out.
@@ -544,14 +547,14 @@ class Seq2Seq(DistributedTraining):
                 with 0 on the right; or one-hot vectors, as the model takes them; or
                 float vectors (batch, time, dim) for a model with a `"features"` source.
             search: `"greedy"` (default), `"beam"`, `"sampling"`, a dict, or an object
-                such as `kseq.decoding.BeamSearch(width=10, n=3)`; see
+                such as `kseq.decoding.BeamSearch(beam_width=10, n=3)`; see
                 `kseq.decoding.get`.
             max_length: Longest output in tokens, `</s>` included: an integer, or one
                 for each row, or a `kseq.decoding.LengthRatio` of the training data.
                 Default: for each row 2 * its source length + 10.
             batch_size: Number of rows decoded at once. Default 256.
-            attention: Give the attention weights of every output token too. Default
-                False.
+            return_attention: Return the attention weights of every output token too.
+                Default False.
             prefix: Integer ids (batch, prefix_length), tokens that each output begins
                 with, padded with 0 on the right; or one-hot vectors. Default: none.
 
@@ -560,9 +563,9 @@ class Seq2Seq(DistributedTraining):
 
         Raises:
             ValueError: If the ids are out of range, or of the wrong rank or dtype, or
-                a row is empty or not padded on the right; if `attention` is asked of a
-                model without any; if the search is unknown; if the model's logits are
-                not finite.
+                a row is empty or not padded on the right; if the model has no attention
+                and `return_attention` is True; if the search is unknown; if the model's
+                logits are not finite.
 
         Example:
             >>> from kseq import build_seq2seq
@@ -576,7 +579,7 @@ class Seq2Seq(DistributedTraining):
         """
         source = check_source(source, self.config.encoder)
         return self._searches()(
-            source, search, max_length, batch_size, attention, prefix
+            source, search, max_length, batch_size, return_attention, prefix
         )
 
     def _searches(self) -> Generator:

@@ -20,7 +20,7 @@ from typing import Any
 
 from kseq.data import Corpus, Examples, Vocabulary, encode_pairs
 from kseq.sagemaker.archives import unpack
-from kseq.sagemaker.hyperparameters import Job, read_hyperparameters
+from kseq.sagemaker.hyperparameters import METRIC_NAMES, Job, read_hyperparameters
 from kseq.sagemaker.recordio import read_recordio
 from kseq.storage.atomic_files import whole_file
 from kseq.storage.model_folder import ModelFolder
@@ -151,9 +151,11 @@ def _tell(job: Job) -> Callable[[Mapping[str, Any]], None]:
     """Returns what tells the figures of a checkpoint, as metrics are told from logs."""
 
     def tell(row: Mapping[str, Any]) -> None:
-        told = {f"train:{job.training_metric}": row[f"train_{job.training_metric}"]}
-        for name in job.settings.metrics:
-            told[f"validation:{name}"] = row[f"valid_{name}"]
+        name = job.training_metric
+        told = {f"train:{name}": row[f"train_{METRIC_NAMES[name]}"]}
+        for name, metric in METRIC_NAMES.items():
+            if metric in job.settings.metrics:
+                told[f"validation:{name}"] = row[f"valid_{metric}"]
         for name, value in told.items():
             print(f"{name}={value:.6g}", flush=True)
 
@@ -177,7 +179,7 @@ def _leave_model(
             with whole_file(folder / path.name) as temporary:
                 shutil.copyfile(path, temporary)
     with whole_file(folder / _SERVING) as temporary:
-        temporary.write_text(json.dumps({"beam_size": job.beam}), "utf-8")
+        temporary.write_text(json.dumps({"beam_size": job.beam_width}), "utf-8")
 
 
 def _json(path: pathlib.Path, default: Any = None) -> Any:

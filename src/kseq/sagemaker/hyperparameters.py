@@ -51,6 +51,13 @@ def _choice(meaning: str, *choices: str) -> Hyperparameter:
     return Hyperparameter(choices[0], str, meaning, choices)
 
 
+# SageMaker's names of metrics, and kseq's.
+METRIC_NAMES = {
+    "perplexity": "perplexity",
+    "accuracy": "token_accuracy",
+    "bleu": "bleu",
+}
+
 _CNN = "of convolutional models only: refused"
 
 HYPERPARAMETERS: dict[str, Hyperparameter] = {
@@ -97,7 +104,7 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "learning_rate": Hyperparameter(0.0003, float, "`learning_rate`", low=0),
     "weight_decay": Hyperparameter(0.0, float, "`weight_decay`", low=0),
     "momentum": Hyperparameter(None, float, "`momentum`, of `sgd`", low=0, high=1),
-    "clip_gradient": Hyperparameter(1.0, float, "`clip_value`; negative or 0: none"),
+    "clip_gradient": Hyperparameter(1.0, float, "`clipvalue`; negative or 0: none"),
     "loss_type": _choice("the only one there is", "cross-entropy"),
     "weight_init_type": _choice("`kernel_initializer`", "xavier", "uniform"),
     "weight_init_scale": Hyperparameter(
@@ -116,7 +123,7 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "plateau_reduce_lr_threshold": _count(3, "`plateau_patience`"),
     "fixed_rate_lr_half_life": _count(10, "`half_life`, in checkpoints"),
     "training_metric": _choice(
-        "which metric of the training data is told", "perplexity", "accuracy"
+        "metric of the training data that is printed", "perplexity", "accuracy"
     ),
     "optimized_metric": _choice("`optimized_metric`", "perplexity", "accuracy", "bleu"),
     "checkpoint_frequency_num_batches": _count(1000, "`checkpoint_updates`"),
@@ -129,7 +136,7 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         "`decode_pairs`; -1: all; 0: none, or all where BLEU is `optimized_metric`",
         -1,
     ),
-    "beam_size": _count(5, "`decode_beam`, and the beam of the endpoint"),
+    "beam_size": _count(5, "`beam_width`, and the beam of the endpoint"),
 }
 _ATTENTION = {"mlp": "additive", "dot": "dot", "fixed": "fixed", "bilinear": "general"}
 _INIT = {"last": "last", "avg": "mean", "zero": "zeros"}
@@ -163,7 +170,7 @@ class Job:
         settings: `TrainingSettings`.
         max_source_length: Most tokens of a source.
         max_target_length: Most tokens of a target.
-        beam: Beam width of the endpoint.
+        beam_width: Beam width of the endpoint.
         training_metric: `"perplexity"` or `"accuracy"`.
     """
 
@@ -171,7 +178,7 @@ class Job:
     settings: TrainingSettings
     max_source_length: int
     max_target_length: int
-    beam: int
+    beam_width: int
     training_metric: str
 
 
@@ -191,7 +198,7 @@ def read_hyperparameters(given: Mapping[str, str]) -> Job:
     Example:
         >>> from kseq.sagemaker.hyperparameters import read_hyperparameters
         >>> job = read_hyperparameters({"rnn_num_hidden": "512", "beam_size": "4"})
-        >>> job.model["units"], job.beam
+        >>> job.model["units"], job.beam_width
         (512, 4)
 
     Reference:
@@ -338,13 +345,13 @@ def _settings(values: Mapping[str, Any]) -> TrainingSettings:
     """Returns how the model trains."""
     optimized = values["optimized_metric"]
     sample = values["bleu_sample_size"]
-    metrics = ["perplexity", "accuracy"]
+    metrics = ["perplexity", "token_accuracy"]
     decoding: dict[str, Any] = {}
     if optimized == "bleu" or sample:
         metrics.append("bleu")
         decoding = {
             "decode_pairs": sample if sample > 0 else None,
-            "decode_beam": values["beam_size"],
+            "beam_width": values["beam_size"],
         }
     schedule = _SCHEDULE[values["lr_scheduler_type"]]
     if schedule == "plateau":
@@ -365,12 +372,12 @@ def _settings(values: Mapping[str, Any]) -> TrainingSettings:
         learning_rate=values["learning_rate"],
         weight_decay=values["weight_decay"] or None,
         momentum=values["momentum"],
-        clip_norm=0,
-        clip_value=clip if clip > 0 else None,
+        global_clipnorm=0,
+        clipvalue=clip if clip > 0 else None,
         schedule=schedule,  # type: ignore[arg-type]
         **rates,
         metrics=tuple(metrics),
-        optimized_metric=optimized,
+        optimized_metric=METRIC_NAMES[optimized],
         **decoding,
         checkpoint_updates=values["checkpoint_frequency_num_batches"],
         max_checkpoints_not_improved=values["checkpoint_threshold"],

@@ -55,7 +55,8 @@ def read_recordio(
         ValueError: if a vocabulary does not cut at white space.
 
     Example:
-        >>> from kseq.data import Vocabulary, read_recordio, write_recordio
+        >>> from kseq.data import Vocabulary
+        >>> from kseq.sagemaker import read_recordio, write_recordio
         >>> vocab = Vocabulary(["a", "b"])
         >>> write_recordio([("a b", "b"), ("c a", "a a")], "train.rec", vocab, vocab)
         2
@@ -116,7 +117,8 @@ def write_recordio(
 
     Example:
         >>> from pathlib import Path
-        >>> from kseq.data import Vocabulary, write_recordio
+        >>> from kseq.data import Vocabulary
+        >>> from kseq.sagemaker import write_recordio
         >>> vocab = Vocabulary(["a", "b"])
         >>> write_recordio([("a b", "b"), ("a", " ")], "train.rec", vocab, vocab)
         1
@@ -152,7 +154,8 @@ def recordio_request(texts: Sequence[str], source_vocab: Vocabulary) -> bytes:
         TypeError: if an argument has the wrong type.
 
     Example:
-        >>> from kseq.data import Vocabulary, recordio_request
+        >>> from kseq.data import Vocabulary
+        >>> from kseq.sagemaker import recordio_request
         >>> len(recordio_request(["a b", "b"], Vocabulary(["a", "b"]))) % 4
         0
     """
@@ -177,7 +180,8 @@ def recordio_answers(body: bytes, target_vocab: Vocabulary) -> list[str]:
             not have.
 
     Example:
-        >>> from kseq.data import Vocabulary, recordio_answers
+        >>> from kseq.data import Vocabulary
+        >>> from kseq.sagemaker import recordio_answers
         >>> from kseq.sagemaker.recordio import record_bytes
         >>> vocab = Vocabulary(["a", "b"])
         >>> recordio_answers(record_bytes({"target": [5, 4]}), vocab)

@@ -132,12 +132,12 @@ def build_app(service: Service) -> FastAPI:
 
     @app.post("/translate")
     async def translate(request: TranslationRequest) -> TranslationResponse:
-        beam = service.settings.beam
-        if request.n > beam or (request.n > 1 and request.search == "greedy"):
+        beam_width = service.settings.beam_width
+        if request.n > beam_width or (request.n > 1 and request.search == "greedy"):
             raise RequestError(
                 400,
-                f"`n` may be up to {beam} with the search 'beam', and 1 with 'greedy'. "
-                f"Received: {request.n}.",
+                f"`n` may be up to {beam_width} with the search 'beam', and 1 with "
+                f"'greedy'. Received: {request.n}.",
             )
         instance = Instance(request.text, attention=service.attends)
         size = len(request.text)
@@ -145,7 +145,7 @@ def build_app(service: Service) -> FastAPI:
         if isinstance(ids, str):
             raise RequestError(400, ids)
         search = "greedy"
-        if request.search == "beam" and beam > 1:
+        if request.search == "beam" and beam_width > 1:
             search = "beam" if request.n == 1 else "n_best"
         (found,) = await service.search(search, [(ids, service.attends)])
         if isinstance(found, str):
@@ -173,7 +173,7 @@ def build_app(service: Service) -> FastAPI:
     async def model() -> dict[str, Any]:
         config = service.translator.model.config
         return {
-            "beam": service.settings.beam,
+            "beam_width": service.settings.beam_width,
             "attention": service.attends,
             "source_vocabulary": config.source_vocab_size,
             "target_vocabulary": config.target_vocab_size,

@@ -28,7 +28,7 @@ class ServingSettings:
     """How a model is served.
 
     Args:
-        beam: Width of the beam search; 1 is greedy. Default 5.
+        beam_width: Width of the beam search; 1 is greedy. Default 5.
         max_batch: Most instances decoded together; 1 does not batch. Default 64.
         max_wait: Seconds that an instance waits for others where nothing is at work.
             Default 0.001.
@@ -45,11 +45,11 @@ class ServingSettings:
 
     Example:
         >>> from kseq.serving.service import ServingSettings
-        >>> ServingSettings(beam=1).max_batch
+        >>> ServingSettings(beam_width=1).max_batch
         64
     """
 
-    beam: int = 5
+    beam_width: int = 5
     max_batch: int = 64
     max_wait: float = 0.001
     max_queue: int = 1024
@@ -81,13 +81,13 @@ class Service:
         self.translator = translator
         self.settings = settings or ServingSettings()
         self.attends = translator.model.config.attention is not None
-        beam = self.settings.beam
+        beam_width = self.settings.beam_width
         self._searches: dict[str, Any] = {"greedy": "greedy"}
-        if beam > 1:
-            self._searches["beam"] = BeamSearch(width=beam)
-            self._searches["n_best"] = BeamSearch(width=beam, n=beam)
+        if beam_width > 1:
+            self._searches["beam"] = BeamSearch(beam_width)
+            self._searches["n_best"] = BeamSearch(beam_width, n=beam_width)
         # What /invocations answers with.
-        self.best = "beam" if beam > 1 else "greedy"
+        self.best = "beam" if beam_width > 1 else "greedy"
         self._batcher = Batcher(
             self._decode,
             self.settings.max_batch,
@@ -108,7 +108,11 @@ class Service:
                     ids = np.full((rows, length + 1), UNK, np.int32)  # (rows, time)
                     ids[:, -1] = END
                     self.translator.n_best_of_ids(
-                        ids, search, max_length=1, batch_size=rows, attention=attention
+                        ids,
+                        search,
+                        max_length=1,
+                        batch_size=rows,
+                        return_attention=attention,
                     )
         self._batcher.__enter__()
         return self
@@ -246,5 +250,8 @@ class Service:
         for k, row in enumerate(rows):
             ids[k, : len(row)] = row
         return self.translator.n_best_of_ids(
-            ids, self._searches[search], batch_size=len(rows), attention=attention
+            ids,
+            self._searches[search],
+            batch_size=len(rows),
+            return_attention=attention,
         )

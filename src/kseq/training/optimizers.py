@@ -130,8 +130,8 @@ def make_optimizer(
     rho: float | None = None,
     epsilon: float | None = None,
     weight_decay: float | None = None,
-    clip_norm: float | None = None,
-    clip_value: float | None = None,
+    global_clipnorm: float | None = None,
+    clipvalue: float | None = None,
     accumulation_steps: int | None = None,
 ) -> Any:
     """Makes an optimizer by its name.
@@ -142,7 +142,7 @@ def make_optimizer(
     CNTK gives a momentum as a time constant in samples and a rate per sample: a
     minibatch of 72 tokens, time constant 1100 and rate 0.007 are `momentum =
     exp(-72 / 1100)`, `unit_gain = True` and `learning_rate = 72 * 0.007`, as in the
-    example; its clipping at 2.3 per sample with truncation is `clip_value = 2.3`.
+    example; its clipping at 2.3 per sample with truncation is `clipvalue = 2.3`.
 
     Args:
         name: `"adam"`, `"adamw"`, `"nadam"`, `"sgd"`, `"rmsprop"`, `"adagrad"` or
@@ -160,9 +160,9 @@ def make_optimizer(
             (PyTorch's Adam has 1e-8).
         weight_decay: With each update every weight loses this part, times the learning
             rate: decoupled from the gradient. Default none; for `"adamw"` 0.004.
-        clip_norm: Largest norm of the gradient over all weights together, as PyTorch's
-            `clip_grad_norm_`. Default none.
-        clip_value: Largest absolute value of a component of the gradient. Default none.
+        global_clipnorm: Maximum global gradient norm, as PyTorch's `clip_grad_norm_`.
+            Default: no clipping.
+        clipvalue: Maximum absolute value of a gradient element. Default: no clipping.
         accumulation_steps: Number of batches an update is made of, by the mean of their
             gradients, which is clipped once. Default 1.
 
@@ -177,14 +177,14 @@ def make_optimizer(
     Example:
         >>> import math
         >>> from kseq.training import make_optimizer
-        >>> make_optimizer("adam", 0.001, clip_norm=1).global_clipnorm
+        >>> make_optimizer("adam", 0.001, global_clipnorm=1).global_clipnorm
         1.0
         >>> optimizer = make_optimizer(
         ...     "sgd",
         ...     72 * 0.007,
         ...     momentum=math.exp(-72 / 1100),
         ...     unit_gain=True,
-        ...     clip_value=2.3,
+        ...     clipvalue=2.3,
         ... )
         >>> round(optimizer.momentum, 3)
         0.937
@@ -222,15 +222,15 @@ def make_optimizer(
     if (nesterov or unit_gain) and not momentum:
         key = "nesterov" if nesterov else "unit_gain"
         raise ValueError(f"`{key}` needs a `momentum` above 0. Received: {momentum}.")
-    if clip_norm is not None and clip_value is not None:
+    if global_clipnorm is not None and clipvalue is not None:
         raise ValueError(
-            "Give `clip_norm` or `clip_value`, not both. Received: "
-            f"clip_norm={clip_norm}, clip_value={clip_value}."
+            "Give `global_clipnorm` or `clipvalue`, not both. Received: "
+            f"global_clipnorm={global_clipnorm}, clipvalue={clipvalue}."
         )
-    if clip_norm is not None:
-        given["global_clipnorm"] = check_positive("clip_norm", clip_norm)
-    if clip_value is not None:
-        given["clipvalue"] = check_positive("clip_value", clip_value)
+    if global_clipnorm is not None:
+        given["global_clipnorm"] = check_positive("global_clipnorm", global_clipnorm)
+    if clipvalue is not None:
+        given["clipvalue"] = check_positive("clipvalue", clipvalue)
     if weight_decay is not None:
         given["weight_decay"] = check_positive(
             "weight_decay", weight_decay, or_zero=True

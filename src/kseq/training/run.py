@@ -21,7 +21,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from kseq.config.architecture import Seq2SeqConfig
-from kseq.config.training import TrainingSettings, higher_is_better
+from kseq.config.training import MODEL_METRICS, TrainingSettings, higher_is_better
 from kseq.data import Examples
 from kseq.data.corpora.lines import as_line
 from kseq.data.datasets import BatchStream
@@ -53,7 +53,7 @@ from kseq.training.run_log import (
     first_signal,
     logging_to,
 )
-from kseq.training.validation import KERAS_NAMES, Validation
+from kseq.training.validation import Validation
 
 log = logging.getLogger("kseq")
 
@@ -378,7 +378,7 @@ class _Run(keras.callbacks.Callback):
                 teacher_forcing_ratio=teacher_forcing(settings.teacher_forcing_ratio),
                 teacher_forcing_coin=settings.teacher_forcing_coin,
                 gradient=settings.gradient,
-                clip_per_token=settings.clip_per_token,
+                clipvalue_per_token=settings.clipvalue_per_token,
                 jit_compile=settings.jit_compile,
             )
             if not resumed:
@@ -690,7 +690,7 @@ class _Run(keras.callbacks.Callback):
         return (
             f"loss {float(logs['loss']):.4g}, "
             f"perplexity {float(logs['perplexity']):.4g}, "
-            f"accuracy {float(logs['token_accuracy']):.4f}, "
+            f"token accuracy {float(logs['token_accuracy']):.4f}, "
             f"{self._interval_tokens() / seconds:,.0f} tokens/s, "
             f"{self._interval_samples() / seconds:,.0f} samples/s"
         )
@@ -710,10 +710,7 @@ class _Run(keras.callbacks.Callback):
             "tokens_per_second": round(
                 self._interval_tokens() / max(state.interval_seconds, 1e-9), 1
             ),
-            **{
-                f"train_{ours}": float(logs[keras_name])
-                for ours, keras_name in KERAS_NAMES.items()
-            },
+            **{f"train_{name}": float(logs[name]) for name in MODEL_METRICS},
         }
         with self._nothing_drawn():
             found, outputs = self.validation.measure(
@@ -860,7 +857,7 @@ def _make_optimizer(settings: TrainingSettings, rate: Any) -> Any:
         settings.optimizer,
         rate,
         accumulation_steps=settings.accumulation_steps,
-        clip_norm=settings.clip_norm or None,
+        global_clipnorm=settings.global_clipnorm or None,
         **{
             name: getattr(settings, name)
             for name in (
@@ -872,7 +869,7 @@ def _make_optimizer(settings: TrainingSettings, rate: Any) -> Any:
                 "epsilon",
                 "rho",
                 "weight_decay",
-                "clip_value",
+                "clipvalue",
             )
         },
     )

@@ -4,20 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from kseq import evaluation
-from kseq.config.training import TEXT_METRICS, TrainingSettings
+from kseq.config.training import MODEL_METRICS, TEXT_METRICS, TrainingSettings
 from kseq.data.datasets import validation_dataset
 from kseq.data.examples import Examples
 from kseq.data.shards import ShardedExamples
 from kseq.decoding import BeamSearch, LengthRatio
 from kseq.models import Seq2Seq, perplexity
-
-# Our name and Keras's.
-KERAS_NAMES = {
-    "loss": "loss",
-    "perplexity": "perplexity",
-    "accuracy": "token_accuracy",
-    "sequence_accuracy": "sequence_accuracy",
-}
 
 
 class Validation:
@@ -85,9 +77,9 @@ class Validation:
             return_dict=True,
         )
         found = {
-            ours: float(logs[theirs])
-            for ours, theirs in KERAS_NAMES.items()
-            if ours in settings.metrics or ours in ("loss", "perplexity")
+            name: float(logs[name])
+            for name in MODEL_METRICS
+            if name in settings.metrics or name in ("loss", "perplexity")
         }
         if "free_running_perplexity" in settings.metrics:
             found["free_running_perplexity"] = perplexity(
@@ -100,10 +92,10 @@ class Validation:
         wanted = [name for name in settings.metrics if name in TEXT_METRICS]
         outputs: list[str] = []
         if wanted:
-            width = settings.decode_beam
+            width = settings.beam_width
             hypotheses = model.generate(
                 self.ids,
-                "greedy" if width == 1 else BeamSearch(width=width),
+                "greedy" if width == 1 else BeamSearch(beam_width=width),
                 max_length=length_ratio,
                 batch_size=settings.validation_batch_size,
             )
