@@ -31,10 +31,10 @@ def test_the_one_step_decoder_gives_the_logits_of_the_training_model(
 
 @pytest.mark.parametrize("with_tables", [True, False])
 @each_architecture
-def test_the_folded_step_of_a_search_gives_them_too(
+def test_the_precomputed_step_of_a_search_gives_them_too(
     row: dict[str, Any], with_tables: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if with_tables:  # so small an LSTM is not folded otherwise
+    if with_tables:  # so small an LSTM is multiplied directly otherwise
         monkeypatch.setattr(precomputed_step, "_SMALL", 0)
     model = build(row)
     inputs, _ = batch(row)

@@ -12,6 +12,7 @@ from kseq.layers.attention import (
     LocationSensitiveAttention,
     MultiHeadDotAttention,
 )
+from kseq.layers.cells import RecurrentCell
 from kseq.layers.initializers import ForgetBias
 from kseq.layers.layer_norm import (
     LayerNormGRU,
@@ -19,6 +20,7 @@ from kseq.layers.layer_norm import (
     LayerNormLSTM,
     LayerNormLSTMCell,
 )
+from kseq.layers.linear import Block, Linear
 from kseq.layers.masking import FeatureMask, MaskedMean, PaddingMask, WithoutMask
 from kseq.layers.recurrent import FusedGRU, FusedLSTM
 from kseq.layers.reversal import ReversalMask, ReverseSequence
@@ -30,6 +32,7 @@ __all__ = [
     "AdditiveAttention",
     "Attention",
     "AttentionalHidden",
+    "Block",
     "CoverageAttention",
     "DotAttention",
     "FeatureMask",
@@ -42,12 +45,14 @@ __all__ = [
     "LayerNormGRUCell",
     "LayerNormLSTM",
     "LayerNormLSTMCell",
+    "Linear",
     "LocationAttention",
     "LocationSensitiveAttention",
     "MaskedMean",
     "MultiHeadDotAttention",
     "OneHot",
     "PaddingMask",
+    "RecurrentCell",
     "ReversalMask",
     "ReverseSequence",
     "Stabilizer",

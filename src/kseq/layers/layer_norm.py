@@ -4,7 +4,11 @@ import inspect
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
+
+from kseq.layers.cells import RecurrentCell, gru, gru_biases, lstm
+from kseq.layers.linear import Block, Linear
 
 # Keras asks for it before it hands a layer's weights to cuDNN, and `Bidirectional` sets
 # it on one direction to what it is on the other.
@@ -14,7 +18,7 @@ _no_cudnn = property(
 
 
 @keras.saving.register_keras_serializable(package="kseq")
-class LayerNormLSTMCell(keras.layers.LSTMCell):
+class LayerNormLSTMCell(RecurrentCell, keras.layers.LSTMCell):
     """One step of an LSTM with layer normalization, for `LayerNormLSTM`.
 
     Args:
@@ -60,32 +64,25 @@ class LayerNormLSTMCell(keras.layers.LSTMCell):
         if self.use_bias:
             self.cell_offset = _add_weight(self, "cell_offset", self.units, "zeros")
 
-    def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
-        h, c = states  # (batch, units)
-        dropped, dropped_h = _dropout_masks(self, inputs, h, training)
-        x = _product(inputs, self.kernel, dropped)  # (batch, 4 * units)
-        y = _product(h, self.recurrent_kernel, dropped_h)
-        return self.combine(x, y, c)
-
-    def combine(self, x: Any, y: Any, c: Any) -> Any:
-        """Makes the step of the products with the kernels.
-
-        Args:
-            x: Float (batch, 4 * units), of the inputs.
-            y: Float (batch, 4 * units), of the state h.
-            c: Float (batch, units).
-
-        Returns:
-            As `call`.
-        """
+    def step(
+        self, linear: Linear, inputs: Any, states: list[Any]
+    ) -> tuple[Any, list[Any]]:
+        h, c = states
+        x = linear([(inputs, self.kernel)])  # (rows, 4 * units)
+        y = linear([(h, self.recurrent_kernel)])
         gates = _normalized(self, x, self.kernel_gain)
         gates += _normalized(self, y, self.recurrent_gain, self.bias)
-        # Keras orders the gates: input, forget, cell, output
-        i, f, g, o = ops.split(gates, 4, axis=-1)  # (batch, units)
-        c = self.recurrent_activation(f) * c
-        c += self.recurrent_activation(i) * self.activation(g)
-        seen = _normalized(self, c, self.cell_gain, self.cell_offset)
-        h = self.recurrent_activation(o) * self.activation(seen)
+
+        def normalize(c: Any) -> Any:
+            return _normalized(self, c, self.cell_gain, self.cell_offset)
+
+        h, c, _ = lstm(
+            ops.split(gates, 4, axis=-1),
+            linear.read(c),
+            self.recurrent_activation,
+            self.activation,
+            normalize,
+        )
         return h, [h, c]
 
     def get_config(self) -> dict[str, Any]:
@@ -93,7 +90,7 @@ class LayerNormLSTMCell(keras.layers.LSTMCell):
 
 
 @keras.saving.register_keras_serializable(package="kseq")
-class LayerNormGRUCell(keras.layers.GRUCell):
+class LayerNormGRUCell(RecurrentCell, keras.layers.GRUCell):
     """One step of a GRU with layer normalization, for `LayerNormGRU`.
 
     Args:
@@ -136,33 +133,32 @@ class LayerNormGRUCell(keras.layers.GRUCell):
         super().build(input_shape)
         _add_gains(self, 3 * self.units)
 
-    def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
-        nested = isinstance(states, list | tuple)
-        h = states[0] if nested else states  # (batch, units)
-        dropped, dropped_h = _dropout_masks(self, inputs, h, training)
-        bias, bias_h = self.bias, None
-        if self.use_bias and self.reset_after:
-            bias, bias_h = self.bias[0], self.bias[1]
-        x = _product(inputs, self.kernel, dropped)  # (batch, 3 * units)
+    def step(
+        self, linear: Linear, inputs: Any, states: list[Any]
+    ) -> tuple[Any, list[Any]]:
+        bias, bias_h = gru_biases(self)
+        kernel, gain, split = self.recurrent_kernel, self.recurrent_gain, 2 * self.units
+        x = linear([(inputs, self.kernel)])  # (rows, 3 * units)
         x = _normalized(self, x, self.kernel_gain, bias)
-        # Keras orders the gates: update, reset, candidate
-        x_z, x_r, x_g = ops.split(x, 3, axis=-1)  # (batch, units)
-        kernel, gain = self.recurrent_kernel, self.recurrent_gain
-        n = 2 * self.units
+        x_z, x_r, x_g = ops.split(x, 3, axis=-1)  # (rows, units)
+        (h,) = states
+        before = linear.read(h)
+
+        def candidate(r: Any) -> Any:
+            if self.reset_after:
+                return x_g + r * y[:, split:]
+            y_g = linear([(r * before, Block(kernel, np.s_[:, split:]))])
+            return x_g + _normalized(self, y_g, gain[split:])
+
         if self.reset_after:
-            y = _normalized(self, _product(h, kernel, dropped_h), gain, bias_h)
+            y = _normalized(self, linear([(h, kernel)]), gain, bias_h)
         else:
-            y = _product(h, kernel[:, :n], dropped_h[:2])
-            y = _normalized(self, y, gain[:n])
-        z = self.recurrent_activation(x_z + y[:, : self.units])
-        r = self.recurrent_activation(x_r + y[:, self.units : n])
-        if self.reset_after:
-            y_g = r * y[:, n:]
-        else:
-            y_g = _product(r * h, kernel[:, n:], dropped_h[2:])
-            y_g = _normalized(self, y_g, gain[n:])
-        h = z * h + (1 - z) * self.activation(x_g + y_g)
-        return h, [h] if nested else h
+            y = linear([(h, Block(kernel, np.s_[:, :split]))])
+            y = _normalized(self, y, gain[:split])
+        gates = x_z + y[:, : self.units], x_r + y[:, self.units : split]
+        activations = self.recurrent_activation, self.activation
+        h, _ = gru(*gates, candidate, before, *activations)
+        return h, [h]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}
@@ -336,40 +332,6 @@ def _add_gains(cell: keras.layers.Layer, size: int) -> None:
     cell.recurrent_gain = _add_weight(cell, "recurrent_gain", size, "ones")
 
 
-def _dropout_masks(
-    cell: Any, inputs: Any, h: Any, training: bool
-) -> tuple[list[Any], list[Any]]:
-    """Makes the masks for `_product`, of the inputs and of the state."""
-    masks: list[Any] = [[], []]
-    if training and cell.dropout:
-        masks[0] = cell.get_dropout_mask(inputs)
-    if training and cell.recurrent_dropout:
-        masks[1] = cell.get_recurrent_dropout_mask(h)
-    # Keras makes one mask, or one for each gate.
-    inputs_masks, h_masks = (
-        list(m) if isinstance(m, list | tuple) else [m] for m in masks
-    )
-    return inputs_masks, h_masks
-
-
-def _product(x: Any, kernel: Any, masks: list[Any]) -> Any:
-    """Multiplies with the kernels of some gates, with a dropout mask for each.
-
-    Args:
-        x: Float (batch, dim).
-        kernel: Float (dim, gates * units).
-        masks: As many masks (batch, dim) as there are gates, or one for all, or none.
-
-    Returns:
-        Float (batch, gates * units).
-    """
-    if len(masks) < 2:
-        return ops.matmul(x * masks[0] if masks else x, kernel)
-    kernels = ops.split(kernel, len(masks), axis=1)
-    products = [ops.matmul(x * m, k) for m, k in zip(masks, kernels, strict=True)]
-    return ops.concatenate(products, axis=1)
-
-
 def _normalized(cell: Any, x: Any, gain: Any, offset: Any = None) -> Any:
     """Normalizes the units of each gate, then applies gain and offset.
 
@@ -388,5 +350,6 @@ def _normalized(cell: Any, x: Any, gain: Any, offset: Any = None) -> Any:
     values = (values - mean) * ops.rsqrt(variance + cell.epsilon)
     values = ops.reshape(values, (-1, x.shape[-1])) * ops.cast(gain, wide)
     if offset is not None:
+        offset = offset.read() if isinstance(offset, Block) else offset
         values += ops.cast(offset, wide)
     return ops.cast(values, x.dtype)

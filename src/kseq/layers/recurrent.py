@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kseq.layers.cells import gru, lstm
 from kseq.layers.rnn_gradients import gru_states, gru_states_reset_before, lstm_states
 from kseq.layers.time_steps import unstack_steps
 
@@ -77,19 +78,17 @@ class FusedLSTM(keras.layers.LSTM):
                 self.return_sequences,
             )
             return _results(self, all_h, [h, c], mask)
-        sigma, tanh = cell.recurrent_activation, cell.activation
         kernels = tf.concat(
             [_weight(cell, "kernel"), _weight(cell, "recurrent_kernel")], 0
         )
-        # Keras orders the gates: input, forget, cell, output
-        w_i, w_f, w_g, w_o = tf.split(kernels, 4, axis=1)  # (dim + units, units)
-        b_i, b_f, b_g, b_o = _biases(cell, 4)
+        weights = tf.split(kernels, 4, axis=1)  # (dim + units, units) for each gate
+        biases = _biases(cell, 4)
 
         def step(x: Any, h: Any, c: Any) -> list[Any]:
             xh = tf.concat([x, h], 1)  # (batch, dim + units)
-            c = sigma(_affine(xh, w_f, b_f)) * c
-            c += sigma(_affine(xh, w_i, b_i)) * tanh(_affine(xh, w_g, b_g))
-            return [sigma(_affine(xh, w_o, b_o)) * tanh(c), c]
+            gates = [_affine(xh, w, b) for w, b in zip(weights, biases, strict=True)]
+            h, c, _ = lstm(gates, c, cell.recurrent_activation, cell.activation)
+            return [h, c]
 
         return _loop(self, step, sequences, initial_state, mask)
 
@@ -160,8 +159,6 @@ class FusedGRU(keras.layers.GRU):
             else:
                 h, *all_h = gru_states_reset_before(inputs, h, kernel, *others)
             return _results(self, all_h, [h], mask)
-        sigma, tanh = cell.recurrent_activation, cell.activation
-        # Keras orders the gates: update, reset, candidate
         x_z, x_r, x_g = tf.split(_weight(cell, "kernel"), 3, axis=1)  # (dim, units)
         h_z, h_r, h_g = tf.split(
             _weight(cell, "recurrent_kernel"), 3, axis=1
@@ -175,13 +172,16 @@ class FusedGRU(keras.layers.GRU):
         w_g = None if cell.reset_after else tf.concat([x_g, h_g], 0)
 
         def step(x: Any, h: Any) -> list[Any]:
+            def candidate(r: Any) -> Any:
+                if w_g is None:
+                    return _affine(x, x_g, b_g) + r * _affine(h, h_g, b_h)
+                return _affine(tf.concat([x, r * h], 1), w_g, b_g)
+
             xh = tf.concat([x, h], 1)  # (batch, dim + units)
-            z, r = sigma(_affine(xh, w_z, b_z)), sigma(_affine(xh, w_r, b_r))
-            if w_g is None:
-                g = tanh(_affine(x, x_g, b_g) + r * _affine(h, h_g, b_h))
-            else:
-                g = tanh(_affine(tf.concat([x, r * h], 1), w_g, b_g))
-            return [g + z * (h - g)]
+            gates = _affine(xh, w_z, b_z), _affine(xh, w_r, b_r)
+            activations = cell.recurrent_activation, cell.activation
+            h, _ = gru(*gates, candidate, h, *activations)
+            return [h]
 
         return _loop(self, step, sequences, initial_state, mask)
 

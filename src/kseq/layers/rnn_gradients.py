@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.eager import record  # there is no public way to a tape
 
+from kseq.layers import cells
 from kseq.layers.time_steps import unstack_steps
 
 # Takes the index of a step and the states to the new states and what is to be kept.
@@ -52,12 +53,10 @@ def lstm_states(
         def forward(t: Any, states: Any) -> Any:
             h, c = states
             gates = projected[t] + products.make(h)  # (batch, 4 * units)
-            i, f, g, o = tf.split(gates, 4, axis=1)  # (batch, units)
-            i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
-            new_c = f * c + i * g
-            seen = tf.tanh(new_c)
-            new = _taken(mask, t, (o * seen, new_c), states)
-            return new, (new[0], i, f, g, o, seen, c)
+            gates = tf.split(gates, 4, axis=1)  # (batch, units)
+            new_h, new_c, kept = cells.lstm(gates, c, tf.sigmoid, tf.tanh)
+            new = _select_rows(mask, t, (new_h, new_c), states)
+            return new, (new[0], *kept, c)
 
         (h, c), saved = _loop(forward, (h_0, c_0), projected, 7 * [units])
         all_h = [saved[0].stack()] if sequences else []  # (time, batch, units)
@@ -67,20 +66,12 @@ def lstm_states(
 
             def backward(t: Any, states: Any) -> Any:
                 states = (_with_output(states[0], d_all, t), states[1])
-                d_h, d_c = _taken(mask, t, states)
-                i, f, g, o, seen, c = (array.read(t) for array in arrays[1:])
-                d_c += _tanh_gradient(seen, d_h * o)
-                d_gates = tf.concat(
-                    [
-                        _sigmoid_gradient(i, d_c * g),
-                        _sigmoid_gradient(f, d_c * c),
-                        _tanh_gradient(g, d_c * i),
-                        _sigmoid_gradient(o, d_h * seen),
-                    ],
-                    1,
-                )  # (batch, 4 * units)
-                new = (products.states_gradient(d_gates), d_c * f)
-                return _taken(mask, t, new, states), (d_gates,)
+                d_h, d_c = _select_rows(mask, t, states)
+                *kept, c = (array.read(t) for array in arrays[1:])
+                gates, d_c = cells.lstm_gradient(kept, c, d_h, d_c)
+                d_gates = tf.concat(gates, 1)  # (batch, 4 * units)
+                new = (products.states_gradient(d_gates), d_c)
+                return _select_rows(mask, t, new, states), (d_gates,)
 
             (d_h, d_c), (found,) = _loop(
                 backward, (d_h, d_c), projected, [4 * units], backwards=True
@@ -132,10 +123,14 @@ def gru_states(
                 y = tf.nn.bias_add(y, bias[0])
             x_z, x_r, x_g = tf.split(projected[t], 3, axis=1)  # (batch, units)
             y_z, y_r, y_g = tf.split(y, 3, axis=1)
-            z, r = tf.sigmoid(x_z + y_z), tf.sigmoid(x_r + y_r)
-            g = tf.tanh(x_g + r * y_g)
-            new = _taken(mask, t, (g + z * (h - g),), states)
-            return new, (new[0], z, r, g, y_g, h)
+
+            def candidate(r: Any) -> Any:
+                return x_g + r * y_g
+
+            gates = x_z + y_z, x_r + y_r
+            new_h, kept = cells.gru(*gates, candidate, h, tf.sigmoid, tf.tanh)
+            new = _select_rows(mask, t, (new_h,), states)
+            return new, (new[0], *kept, y_g, h)
 
         (h,), saved = _loop(forward, (h_0,), projected, 6 * [units])
         all_h = [saved[0].stack()] if sequences else []  # (time, batch, units)
@@ -145,15 +140,14 @@ def gru_states(
 
             def backward(t: Any, states: Any) -> Any:
                 states = (_with_output(states[0], d_all, t),)
-                (d_h,) = _taken(mask, t, states)
-                z, r, g, y_g, h = (array.read(t) for array in arrays[1:])
-                d_z = _sigmoid_gradient(z, d_h * (h - g))
-                kept = d_h * z
-                d_g = _tanh_gradient(g, d_h - kept)
-                d_r = _sigmoid_gradient(r, d_g * y_g)
+                (d_h,) = _select_rows(mask, t, states)
+                *kept, y_g, h = (array.read(t) for array in arrays[1:])
+                d_z, d_g, through_gate = cells.gru_gradient(kept, h, d_h)
+                r = kept[1]
+                d_r = cells.sigmoid_gradient(r, d_g * y_g)
                 d_y = tf.concat([d_z, d_r, d_g * r], 1)  # (batch, 3 * units)
-                new = (products.states_gradient(d_y) + kept,)
-                return _taken(mask, t, new, states), (d_y, d_g)
+                new = (products.states_gradient(d_y) + through_gate,)
+                return _select_rows(mask, t, new, states), (d_y, d_g)
 
             (d_h,), found = _loop(
                 backward, (d_h,), projected, [3 * units, units], backwards=True
@@ -203,13 +197,16 @@ def gru_states_reset_before(
             (h,) = states
             x_z, x_r, x_g = tf.split(projected[t], 3, axis=1)  # (batch, units)
             y_z, y_r = tf.split(of_gates.make(h), 2, axis=1)
-            z, r = tf.sigmoid(x_z + y_z), tf.sigmoid(x_r + y_r)
-            reset = r * h
-            g = tf.tanh(x_g + of_candidate.make(reset))
-            new = _taken(mask, t, (g + z * (h - g),), states)
-            return new, (new[0], reset, z, r, g, h)
 
-        (h,), saved = _loop(forward, (h_0,), projected, 6 * [units])
+            def candidate(r: Any) -> Any:
+                return x_g + of_candidate.make(r * h)
+
+            gates = x_z + y_z, x_r + y_r
+            new_h, kept = cells.gru(*gates, candidate, h, tf.sigmoid, tf.tanh)
+            new = _select_rows(mask, t, (new_h,), states)
+            return new, (new[0], *kept, h)
+
+        (h,), saved = _loop(forward, (h_0,), projected, 5 * [units])
         all_h = [saved[0].stack()] if sequences else []  # (time, batch, units)
 
         def gradient(d_h: Any, *d_all: Any) -> Any:
@@ -217,20 +214,15 @@ def gru_states_reset_before(
 
             def backward(t: Any, states: Any) -> Any:
                 states = (_with_output(states[0], d_all, t),)
-                (d_h,) = _taken(mask, t, states)
-                z, r, g, h = (array.read(t) for array in arrays[2:])
-                kept = d_h * z
-                d_g = _tanh_gradient(g, d_h - kept)
+                (d_h,) = _select_rows(mask, t, states)
+                *kept, h = (array.read(t) for array in arrays[1:])
+                d_z, d_g, through_gate = cells.gru_gradient(kept, h, d_h)
+                r = kept[1]
                 d_reset = of_candidate.states_gradient(d_g)
-                d_zr = tf.concat(
-                    [
-                        _sigmoid_gradient(z, d_h * (h - g)),
-                        _sigmoid_gradient(r, d_reset * h),
-                    ],
-                    1,
-                )  # (batch, 2 * units)
-                new = (of_gates.states_gradient(d_zr) + kept + d_reset * r,)
-                return _taken(mask, t, new, states), (tf.concat([d_zr, d_g], 1),)
+                d_r = cells.sigmoid_gradient(r, d_reset * h)
+                d_zr = tf.concat([d_z, d_r], 1)  # (batch, 2 * units)
+                new = (of_gates.states_gradient(d_zr) + through_gate + d_reset * r,)
+                return _select_rows(mask, t, new, states), (tf.concat([d_zr, d_g], 1),)
 
             (d_h,), (found,) = _loop(
                 backward, (d_h,), projected, [3 * units], backwards=True
@@ -241,7 +233,9 @@ def gru_states_reset_before(
             d_kernel = tf.concat(
                 [
                     of_gates.kernel_gradient(before, d_x[..., :n]),
-                    of_candidate.kernel_gradient(arrays[1].stack(), d_x[..., n:]),
+                    of_candidate.kernel_gradient(
+                        arrays[2].stack() * before, d_x[..., n:]
+                    ),
                 ],
                 1,
             )
@@ -432,7 +426,7 @@ def _with_output(d_h: tf.Tensor, d_all: Sequence[tf.Tensor], t: tf.Tensor) -> tf
     return d_h + d_all[0][t] if d_all else d_h
 
 
-def _taken(
+def _select_rows(
     mask: tf.Tensor | None, t: tf.Tensor, new: Any, old: Any = None
 ) -> tuple[tf.Tensor, ...]:
     """Takes the new values of the rows that step t takes, else the old ones or 0."""
@@ -445,11 +439,3 @@ def _taken(
         tf.raw_ops.Select(condition=mask[t], x=x, y=y)
         for x, y in zip(new, old, strict=True)
     )
-
-
-def _sigmoid_gradient(y: tf.Tensor, d: tf.Tensor) -> tf.Tensor:
-    return tf.raw_ops.SigmoidGrad(y=y, dy=d)
-
-
-def _tanh_gradient(y: tf.Tensor, d: tf.Tensor) -> tf.Tensor:
-    return tf.raw_ops.TanhGrad(y=y, dy=d)

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from kseq.config.architecture import Seq2SeqConfig
-from kseq.layers import AttentionalHidden, ZeroState
+from kseq.layers import Attention, AttentionalHidden, ZeroState
 from kseq.layers.time_steps import unstack_steps
 from kseq.models.recurrent_stack import (
     Stack,
@@ -26,11 +26,27 @@ from kseq.models.recurrent_stack import (
 
 
 class LayerByLayer:
-    """Runs the wiring of a decoder as it stands: every layer on its own inputs."""
+    """Runs a decoder layer by layer, each on its inputs."""
 
-    def __call__(self, layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, layer: keras.layers.Layer, *args: Any) -> Any:
         """Calls a layer."""
-        return layer(*args, **kwargs)
+        return layer(*args)
+
+    def join(self, layer: keras.layers.Concatenate, parts: list[Any]) -> Any:
+        """Joins values along their last axis."""
+        return layer(parts)
+
+    def attend(
+        self,
+        layer: Attention,
+        query: Any,
+        memory: Any,
+        memory_mask: Any,
+        keys: Any,
+        state: Any,
+    ) -> tuple[Any, ...]:
+        """Calls an attention layer."""
+        return layer(query, memory, memory_mask, keys=keys, state=state)
 
     def recurrent(
         self, layer: keras.layers.RNN, inputs: Any, states: list[Any]
@@ -170,8 +186,7 @@ class DecoderCore:
             memory: Float (batch, source_length, encoder_units).
             memory_mask: Bool (batch, source_length).
             keys: What the attention makes of the memory once, or None.
-            run: What runs the layers, another way to the same values. Default: a
-                `LayerByLayer`.
+            run: Runs the layers. Default: a `LayerByLayer`.
 
         Returns:
             The last hidden layer (batch, [time,] hidden_units); the states after the
@@ -182,7 +197,7 @@ class DecoderCore:
         after: list[Any] = []
         further = remaining[sum(len(state_sizes(each)) for each in self.recurrent) :]
         if "input" in self._join:
-            x = run(self._join["input"], [x, further[0]])
+            x = run.join(self._join["input"], [x, further[0]])
         attends_at = (
             0 if self.config.attention_in_upper_layers else len(self.recurrent) - 1
         )
@@ -192,20 +207,20 @@ class DecoderCore:
             before, remaining = remaining[:count], remaining[count:]
             inputs = x
             if str(index) in self._join:
-                inputs = run(self._join[str(index)], [x, context])
+                inputs = run.join(self._join[str(index)], [x, context])
             outputs, new = run.recurrent(layer, inputs, before)
             after += new
             if self.attention is not None and index == attends_at:
                 query = outputs
                 if "query" in self._join:
-                    query = run(self._join["query"], [outputs, word])
-                context, weights, *attention_states = run(
+                    query = run.join(self._join["query"], [outputs, word])
+                context, weights, *attention_states = run.attend(
                     self.attention,
                     query,
                     memory,
                     memory_mask,
-                    keys=keys,
-                    state=further[-1] if self.uses_previous_weights else None,
+                    keys,
+                    further[-1] if self.uses_previous_weights else None,
                 )
             x = self._stack.after(index, x, outputs, run)  # (batch, [time,] units)
         if self._hidden is not None:

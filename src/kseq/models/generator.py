@@ -18,7 +18,7 @@ from kseq.decoding.step_function import as_step
 from kseq.models.compiled_functions import compiled, describe
 from kseq.models.decoder import Decoder
 from kseq.models.inputs import CONVERTER, ids_of_array
-from kseq.models.precomputed_step import FoldedDecoder
+from kseq.models.precomputed_step import PrecomputedStep
 from kseq.progress import progress
 
 # Compiled searches are kept, the latest of them: each takes memory.
@@ -60,7 +60,7 @@ class FoldedMember:
         outputs = encoder.output
         self.source = _spec(encoder.input)
         keys = outputs.get("attention_keys")
-        self._folded = FoldedDecoder(
+        self._folded = PrecomputedStep(
             decoder,
             outputs["memory"].shape[-1],
             None if keys is None else keys.shape[-1],
@@ -70,11 +70,11 @@ class FoldedMember:
 
     def table_signature(self) -> list[tf.TensorSpec]:
         """As `Member`."""
-        return self._folded.table_signature() if self._folded.folds_words else []
+        return self._folded.table_signature() if self._folded.uses_tables else []
 
     def tables(self) -> list[Any]:
         """As `Member`."""
-        return self._folded.tables() if self._folded.folds_words else []
+        return self._folded.tables() if self._folded.uses_tables else []
 
     def start(self, source: Any, tables: list[Any]) -> tuple[Step, Any, Any, Any]:
         """As `Member`."""

@@ -1,42 +1,36 @@
-"""The folded step: what does not change while decoding is multiplied once.
+"""The decoding form of a decoder's step: products with constants are made once.
 
-The wiring is the decoder's own (`DecoderCore`), run with values that know what they
-depend on. Where a kernel meets a value that hangs on the token alone, the product is a
-row of a table made for all tokens at once; where it meets a source's memory, the
-product is made once for the source; where it meets a state, once for a hypothesis,
-however many continuations that has. Layers that this module knows no such way for are
-called as they stand.
+The wiring is that of `DecoderCore`, run with values that are not computed yet. A layer
+declares its products through a `Linear`. Where a kernel meets the token's vector, the
+product is a row of a table of all tokens; where it meets a source's memory, the product
+is made once for the source; where it meets a state, once for a hypothesis, before the
+hypothesis is continued. A recording of one step tells which products there are.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from kseq.decoding import Step
-from kseq.decoding.step_function import flat
-from kseq.layers import (
-    Attention,
-    AttentionalHidden,
-    FusedGRU,
-    FusedLSTM,
-    LayerNormLSTM,
-    LayerNormLSTMCell,
-)
-from kseq.layers.attention import ATTENTIONS
+from kseq.decoding.step_function import flat, unflat
+from kseq.layers import Attention, Linear
+from kseq.layers.cells import step_of
 from kseq.models.decoder import Decoder
 
-# Inputs and states that are together no wider than this are multiplied as they are.
+# Tokens and states that are together no wider than this are multiplied directly: rows
+# of tables and of products are several times as wide, and cost more to move about.
 _SMALL = 256
 
-# Larger tables of one-hot vectors would cost more than they spare.
-_MOST_ONE_HOT = 512
+# Larger tables of one-hot vectors would cost more than they save.
+_MAX_ONE_HOT_VOCAB = 512
 
 
 @dataclasses.dataclass
-class _Word:
+class _Token:
     """The decoder's input vector, a function of the token alone."""
 
     width: int
@@ -44,15 +38,15 @@ class _Word:
 
 @dataclasses.dataclass
 class _State:
-    """A state, by its number; a width of None stands for the source's length."""
+    """A state, by its index; a width of None stands for the source's length."""
 
     index: int
     width: int | None
 
 
 @dataclasses.dataclass
-class _Context:
-    """What attention gives: weights (sources, width, source_length) times a memory."""
+class _Average:
+    """Weights (sources, hypotheses, source_length) times a memory."""
 
     weights: Any
     memory: Any
@@ -63,38 +57,31 @@ class _Context:
 
 
 @dataclasses.dataclass
-class _Joined:
-    """Values side by side."""
+class _Factor:
+    """One product of a sum: what is multiplied, with which rows of a kernel."""
 
-    parts: list[Any]
-
-
-def _width(value: Any) -> int:
-    if isinstance(value, _Joined):
-        return sum(map(_width, value.parts))
-    return value.width if not tf.is_tensor(value) else value.shape[-1]
-
-
-def _parts(value: Any) -> list[Any]:
-    if isinstance(value, _Joined):
-        return [part for each in value.parts for part in _parts(each)]
-    return [value]
+    value: Any
+    kernel: Any
+    rows: slice
 
 
 @dataclasses.dataclass
 class _Sum:
-    """A sum of products with kernels, as the wiring asks for it: what to make when."""
+    """A sum of products, as a layer declares it."""
 
-    words: list[Any] = dataclasses.field(default_factory=list)  # kernels
-    states: list[Any] = dataclasses.field(default_factory=list)  # (number, kernel)
-    contexts: list[Any] = dataclasses.field(default_factory=list)  # kernels
-    others: list[Any] = dataclasses.field(default_factory=list)  # kernels
-    bias: Any = None
-    units: int = 0
+    factors: list[_Factor]
+    bias: Any
+    units: int
+    splits: int
+    is_direct: bool = False
+
+    def of(self, kind: type) -> list[_Factor]:
+        """Returns the factors whose value is of a kind."""
+        return [each for each in self.factors if isinstance(each.value, kind)]
 
 
-class FoldedDecoder:
-    """Makes folded steps of a decoder.
+class PrecomputedStep:
+    """Makes steps for a search over a decoder.
 
     Args:
         decoder: A built `Decoder`.
@@ -105,65 +92,78 @@ class FoldedDecoder:
     def __init__(self, decoder: Decoder, memory_dim: int, keys_dim: int | None) -> None:
         self.decoder = decoder
         self.core = decoder.core
-        self.attention = decoder.core.attention
         self.dtype = self.core.recurrent[0].compute_dtype
         self.vocab_size = decoder.config.decoder.vocab_size
         self.input_dim = decoder.config.decoder.input_dim
-        self.sums: list[_Sum] = []
-        self.word_is_read = False
-        self.states_read: set[int] = set()
-        self.small_cells: list[Any] = []
-        self.keys_are_folded = False
-        self._discover(memory_dim, keys_dim)
-
-    def _discover(self, memory_dim: int, keys_dim: int | None) -> None:
-        """Runs the wiring once, on one source, to see what products it makes."""
         keys = None if keys_dim is None else tf.zeros([1, 1, keys_dim], self.dtype)
         memory = tf.zeros([1, 1, memory_dim], self.dtype)
-        folded = self._folded_keys(memory, keys)
-        self.keys_are_folded = folded is not None
-        sources = {"memory": memory, "memory_mask": tf.ones([1, 1], tf.bool)}
-        if self.keys_are_folded or keys is not None:
-            sources["keys"] = folded if self.keys_are_folded else keys
-        wide = None if self.attention is None else self.attention.weights_dtype
-        states = [  # one without a size is the attention's, as long as the source
-            tf.zeros([1, 1, size or 1], self.dtype if size else wide)
-            for size in self.core.state_sizes
-        ]
+        self.has_dot_keys = self._dot_keys(memory, keys) is not None
         with tf.init_scope():
-            _Discovery(self, states, sources).step()
+            recording = _Recording(self)
+            constants = self._constants(
+                {
+                    "memory": memory,
+                    "memory_mask": tf.ones([1, 1], tf.bool),
+                    "attention_keys": keys,
+                }
+            )
+            self.run(recording, constants)
+        self.sums = recording.sums
+        self.reads_token = recording.reads_token
+        self.states_read = sorted(recording.states_read)
+
+    def run(
+        self, linear: "_Lazy", constants: dict[str, Any]
+    ) -> tuple[Any, list[Any], Any]:
+        """Runs the decoder for one step.
+
+        Args:
+            linear: Makes the products.
+            constants: The memory of the sources, its mask and keys.
+
+        Returns:
+            As `DecoderCore`, with tensors (rows, width).
+        """
+        sizes = enumerate(self.core.state_sizes)
+        hidden, after, weights = self.core(
+            _Token(self.input_dim),
+            [_State(index, size) for index, size in sizes],
+            constants.get("memory"),
+            constants.get("memory_mask"),
+            constants.get("keys"),
+            run=_Run(linear, self.has_dot_keys),
+        )
+        return linear.read(hidden), [linear.read(state) for state in after], weights
 
     @property
-    def folds_words(self) -> bool:
-        """Whether a table of all tokens can spare products."""
-        return any(each.words for each in self.sums) and (
-            not self.decoder.embeds_one_hot or self.vocab_size <= _MOST_ONE_HOT
+    def uses_tables(self) -> bool:
+        """Whether a table of all tokens can save products."""
+        return any(map(_reads_table, self.sums)) and (
+            not self.decoder.embeds_one_hot or self.vocab_size <= _MAX_ONE_HOT_VOCAB
         )
 
     def table_signature(self) -> list[tf.TensorSpec]:
         """Returns the shapes and dtypes of `tables`."""
-        widths = [each.units for each in self.sums if each.words]
-        widths += [self.input_dim] if self.word_is_read else []
+        widths = [each.units for each in self.sums if _reads_table(each)]
+        widths += [self.input_dim] if self.reads_token else []
         return [tf.TensorSpec([self.vocab_size, w], self.dtype) for w in widths]
 
     def tables(self) -> list[Any]:
-        """Returns what each token alone gives, for the kernels that meet it.
+        """Returns products with the vectors of all tokens.
 
         Returns:
-            List of floats (vocab, units).
+            List of floats (vocab, units): for each sum that has such products they and
+            its bias; then, where they are read themselves, the vectors.
         """
-        words = None
-        if self.word_is_read or not self.decoder.embeds_one_hot:
-            words = self.decoder.embed(tf.range(self.vocab_size))  # (vocab, input_dim)
+        vectors = None
+        if self.reads_token or not self.decoder.embeds_one_hot:
+            vectors = self.decoder.embed(tf.range(self.vocab_size))  # (vocab, dim)
         tables = []
-        for each in self.sums:
-            if each.words:
-                kernel = _added([self._kernel(k) for k in each.words])
-                table = kernel if words is None else tf.matmul(words, kernel)
-                if each.bias is not None:
-                    table += self._bias(each.bias)
-                tables.append(table)
-        return tables + ([words] if self.word_is_read else [])
+        for each in filter(_reads_table, self.sums):
+            kernel = _total(map(self.kernel, each.of(_Token)))
+            table = kernel if vectors is None else tf.matmul(vectors, kernel)
+            tables.append(table if each.bias is None else table + self.bias(each))
+        return tables + ([vectors] if self.reads_token else [])
 
     def step(
         self, encoded: dict[str, Any], tables: list[Any] | None
@@ -171,288 +171,189 @@ class FoldedDecoder:
         """Returns the step for a search over a batch.
 
         Args:
-            encoded: What the encoder gives.
+            encoded: The outputs of the encoder.
             tables: What `tables` returns, or None, to multiply every token's vector.
 
         Returns:
             The `Step`, and the constants of the sources.
         """
-        sources = {
-            "memory": encoded["memory"],
-            "memory_mask": encoded["memory_mask"],
-        }
-        keys = encoded.get("attention_keys")
-        if self.keys_are_folded:
-            keys = self._folded_keys(encoded["memory"], keys)
-        if keys is not None:
-            sources["keys"] = keys
-        if self.attention is None:
-            sources = {}
-        gates = {id(cell): _gates(cell, self.dtype) for cell in self.small_cells}
-        kernels = []
+        constants = self._constants(encoded)
+        kernels = [self._kernels(each, not tables) for each in self.sums]
         for number, each in enumerate(self.sums):
-            stacked = [self._kernel(kernel) for _, kernel in each.states]
-            kernels.append(
-                {
-                    "words": [self._kernel(k) for k in each.words]
-                    if not tables
-                    else [],
-                    "states": tf.concat(stacked, axis=0) if stacked else None,
-                    "others": [self._kernel(k) for k in each.others],
-                    "bias": None if each.bias is None else self._bias(each.bias),
-                }
-            )
-            for k, kernel in enumerate(each.contexts):
-                sources[f"folded_{number}_{k}"] = _times(
-                    encoded["memory"], self._kernel(kernel)
-                )
+            for k, factor in enumerate(each.of(_Average)):
+                product = _multiply(encoded["memory"], self.kernel(factor))
+                constants[f"product_{number}_{k}"] = product
 
         def carry(states: Sequence[Any]) -> dict[str, Any]:
             products = []
-            for each, made in zip(self.sums, kernels, strict=True):
-                if each.states:
-                    read = [tf.cast(states[k], self.dtype) for k, _ in each.states]
-                    x = tf.concat(read, axis=-1) if len(read) > 1 else read[0]
-                    products.append(tf.matmul(x, made["states"]))
+            for each in self.sums:
+                factors = [] if each.is_direct else each.of(_State)
+                if factors:
+                    read = [
+                        tf.cast(states[factor.value.index], self.dtype)
+                        for factor in factors
+                    ]
+                    kernel = tf.concat([self.kernel(factor) for factor in factors], 0)
+                    products.append(tf.matmul(tf.concat(read, axis=-1), kernel))
             return {
-                "states": {str(k): states[k] for k in sorted(self.states_read)},
+                "states": {str(k): states[k] for k in self.states_read},
                 "products": products,
             }
 
         def advance(tokens: Any, carried: Any, constants: Any) -> tuple[Any, ...]:
-            return _Folded(
-                self, kernels, gates, tables, tokens, carried, constants
-            ).step()
+            linear = _Precomputed(self, kernels, tables, tokens, carried, constants)
+            hidden, states, weights = self.run(linear, constants)
+            shape = tf.shape(tokens)[0], tokens.shape[1]
+            return *unflat([hidden, states], *shape), weights
 
-        return Step(advance, self.decoder.project, carry), sources
+        return Step(advance, self.decoder.project, carry), constants
 
-    def _folded_keys(self, memory: Any, keys: Any) -> Any:
-        attention = self.attention
-        if attention is None or type(attention) not in ATTENTIONS.values():
+    def kernel(self, factor: _Factor) -> Any:
+        """Returns the rows of the kernel of a factor."""
+        return self.weight(factor.kernel)[factor.rows]
+
+    def bias(self, each: _Sum) -> Any:
+        """Returns the bias of a sum."""
+        return self.weight(each.bias)
+
+    def weight(self, weight: Any) -> Any:
+        """Returns a weight as a tensor of the decoder's dtype."""
+        return tf.cast(Linear().weight(weight), self.dtype)
+
+    def _kernels(self, each: _Sum, with_tokens: bool) -> list[Any]:
+        """Returns what a sum multiplies with at every step."""
+        if each.is_direct:
+            kernel = tf.concat([self.kernel(factor) for factor in each.factors], 0)
+            return tf.split(kernel, each.splits, axis=1)
+        return [
+            None
+            if isinstance(factor.value, _State | _Average)
+            or (isinstance(factor.value, _Token) and not with_tokens)
+            else self.kernel(factor)
+            for factor in each.factors
+        ]
+
+    def _constants(self, encoded: dict[str, Any]) -> dict[str, Any]:
+        """Returns the constants of the sources that the decoder itself reads."""
+        if self.core.attention is None:
+            return {}
+        memory, keys = encoded["memory"], encoded.get("attention_keys")
+        constants = {"memory": memory, "memory_mask": encoded["memory_mask"]}
+        if self.has_dot_keys:
+            keys = self._dot_keys(memory, keys)
+        return constants if keys is None else {**constants, "keys": keys}
+
+    def _dot_keys(self, memory: Any, keys: Any) -> Any:
+        attention = self.core.attention
+        if attention is None:
             return None
-        return attention.folded_keys(memory, memory if keys is None else keys)
-
-    def _kernel(self, kernel: tuple[Any, Any, Any]) -> Any:
-        variable, rows, columns = kernel
-        value = tf.cast(tf.convert_to_tensor(variable), self.dtype)
-        return value[rows[0] : rows[1], columns[0] : columns[1]]
-
-    def _bias(self, bias: Any) -> Any:
-        return tf.cast(tf.convert_to_tensor(bias()), self.dtype)
+        return attention.dot_keys(memory, memory if keys is None else keys)
 
 
 class _Run:
-    """Runs the wiring with values that know what they depend on."""
+    """Runs the layers of a decoder on values that are not computed yet.
 
-    def __init__(self, folded: FoldedDecoder) -> None:
-        self.folded = folded
-        self.core = folded.core
+    Args:
+        linear: Makes the products.
+        has_dot_keys: Whether the keys are those of `Attention.dot_keys`.
+    """
 
-    def step(self) -> tuple[Any, list[Any], Any]:
-        sizes = self.core.state_sizes
-        states = [_State(k, size) for k, size in enumerate(sizes)]
-        sources = self.sources
-        hidden, after, weights = self.core(
-            _Word(self.folded.input_dim),
-            states,
-            sources.get("memory"),
-            sources.get("memory_mask"),
-            sources.get("keys"),
-            run=self,
-        )
-        return (
-            self.value(hidden),
-            [self.value(state) for state in after],
-            weights,
-        )
+    def __init__(self, linear: "_Lazy", has_dot_keys: bool) -> None:
+        self.linear = linear
+        self.has_dot_keys = has_dot_keys
 
-    # What the two kinds of run do each in its way.
+    def __call__(self, layer: keras.layers.Layer, *args: Any) -> Any:
+        step = getattr(layer, "step", None)
+        if step is not None:
+            return step(self.linear, *args)
+        (x,) = args
+        read = self.linear.read
+        return layer([read(each) for each in x] if isinstance(x, list) else read(x))
 
-    sources: dict[str, Any]
-
-    def word(self) -> Any:
-        """Returns the token's vector."""
-        raise NotImplementedError
-
-    def state(self, index: int) -> Any:
-        """Returns a state."""
-        raise NotImplementedError
-
-    def total(self, products: list[tuple[Any, Any]], bias: Any, units: int) -> Any:
-        """Returns a sum of products, of values that are not joined ones."""
-        raise NotImplementedError
-
-    # What they have in common.
-
-    def value(self, value: Any) -> Any:
-        """Returns a value as a tensor (sources, width, dim)."""
-        if isinstance(value, _Word):
-            return self.word()
-        if isinstance(value, _State):
-            return self.state(value.index)
-        if isinstance(value, _Context):
-            weights = tf.cast(value.weights, value.memory.dtype)
-            return tf.matmul(weights, value.memory)
-        if isinstance(value, _Joined):
-            return tf.concat([self.value(part) for part in value.parts], axis=-1)
-        return value
-
-    def linear(
-        self,
-        products: list[tuple[Any, Any]],
-        bias: Any = None,
-        columns: tuple[int, int] | None = None,
-    ) -> Any:
-        """Returns the sum of values times kernels, plus a bias.
-
-        Args:
-            products: Pairs of a value and a variable, or of a value and a pair of a
-                variable and the rows of it that are meant.
-            bias: A function without arguments to a vector, or None.
-            columns: The columns of the kernels that are meant. Default: all.
-        """
-        terms = []
-        for value, kernel in products:
-            variable, rows = kernel if isinstance(kernel, tuple) else (kernel, None)
-            columns = columns or (0, variable.shape[1])
-            at = rows[0] if rows else 0
-            for part in _parts(value):
-                width = _width(part)
-                terms.append((part, (variable, (at, at + width), columns)))
-                at += width
-        assert columns is not None
-        return self.total(terms, bias, columns[1] - columns[0])
-
-    def __call__(self, layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(layer, Attention):
-            return self._attention(layer, *args, **kwargs)
-        if type(layer) is AttentionalHidden:
-            return self._attentional_hidden(layer, *args)
-        if isinstance(layer, keras.layers.Concatenate):
-            return _Joined(list(args[0]))
-        if isinstance(layer, keras.layers.Dropout):
-            return args[0]
-        return layer(keras.tree.map_structure(self.value, args[0]))
+    def join(self, layer: keras.layers.Concatenate, parts: list[Any]) -> list[Any]:
+        return parts
 
     def recurrent(
         self, layer: keras.layers.RNN, inputs: Any, states: list[Any]
     ) -> tuple[Any, list[Any]]:
-        """Makes a step of a recurrent layer."""
-        cell = layer.cell
-        if type(layer) in (keras.layers.LSTM, FusedLSTM, LayerNormLSTM):
-            return self._lstm(cell, inputs, *states)
-        if type(layer) in (keras.layers.GRU, FusedGRU):
-            return self._gru(cell, inputs, *states)
-        if type(layer) is keras.layers.SimpleRNN:
-            products = [(inputs, cell.kernel), (states[0], cell.recurrent_kernel)]
-            outputs = cell.activation(self.linear(products, _bias(cell)))
-            return outputs, [outputs]
-        values = [self.value(state) for state in states]
-        outputs, after = cell(flat(self.value(inputs)), flat(values))
-        after = list(after) if isinstance(after, list | tuple) else [after]
-        outputs, *after = (_unflat(x, values[0]) for x in (outputs, *after))
-        return outputs, after
+        step = step_of(layer.cell)
+        if step is not None:
+            return step(self.linear, inputs, states)
+        read = self.linear.read
+        outputs, after = layer.cell(read(inputs), [read(state) for state in states])
+        return outputs, list(after) if isinstance(after, list | tuple) else [after]
 
-    def _lstm(self, cell: Any, inputs: Any, h: Any, c: Any) -> tuple[Any, list[Any]]:
-        c = self.value(c)
-        if isinstance(cell, LayerNormLSTMCell):
-            x = self.linear([(inputs, cell.kernel)])
-            y = self.linear([(h, cell.recurrent_kernel)])
-            outputs, (_, after) = cell.combine(flat(x), flat(y), flat(c))
-            outputs, after = _unflat(outputs, c), _unflat(after, c)
-            return outputs, [outputs, after]
-        sigma, tanh = cell.recurrent_activation, cell.activation
-        # Keras orders the gates: input, forget, cell, output
-        activations = (sigma, sigma, tanh, sigma)
-        if _is_small(cell, inputs):
-            i, f, g, o = self.whole_gates(cell, inputs, h, activations)
-        else:
-            gates = self.linear(
-                [(inputs, cell.kernel), (h, cell.recurrent_kernel)], _bias(cell)
-            )
-            i, f, g, o = (
-                activation(gate)
-                for activation, gate in zip(
-                    activations, tf.split(gates, 4, axis=-1), strict=True
-                )
-            )
-        c = f * c + i * g
-        h = o * tanh(c)
-        return h, [h, c]
-
-    def whole_gates(
-        self, cell: Any, inputs: Any, h: Any, activations: Sequence[Any]
-    ) -> list[Any]:
-        """Returns the gates of a small LSTM, each by one product with its activation.
-
-        TensorFlow does such a product, its bias and its activation in one pass.
-        """
-        x = tf.concat([self.value(inputs), self.value(h)], axis=-1)
-        return [
-            _unflat(activation(tf.nn.bias_add(tf.matmul(flat(x), kernel), bias)), x)
-            for activation, (kernel, bias) in zip(
-                activations, self.gates_of(cell), strict=True
-            )
-        ]
-
-    def gates_of(self, cell: Any) -> list[tuple[Any, Any]]:
-        """Returns kernel and bias of each gate of an LSTM's cell."""
-        raise NotImplementedError
-
-    def _gru(self, cell: Any, inputs: Any, h: Any) -> tuple[Any, list[Any]]:
-        units = cell.units
-        bias = bias_h = None
-        if cell.use_bias:
-            bias = lambda: cell.bias[0] if cell.reset_after else cell.bias  # noqa: E731
-            bias_h = (lambda: cell.bias[1]) if cell.reset_after else None
-        # Keras orders the gates: update, reset, candidate
-        x = self.linear([(inputs, cell.kernel)], bias)
-        x_z, x_r, x_g = tf.split(x, 3, axis=-1)
-        kernel = cell.recurrent_kernel
-        before = self.value(h)
-        if cell.reset_after:
-            y_z, y_r, y_g = tf.split(self.linear([(h, kernel)], bias_h), 3, axis=-1)
-        else:
-            y = self.linear([(h, kernel)], columns=(0, 2 * units))
-            y_z, y_r = tf.split(y, 2, axis=-1)
-        z = cell.recurrent_activation(x_z + y_z)
-        r = cell.recurrent_activation(x_r + y_r)
-        if cell.reset_after:
-            y_g = r * y_g
-        else:
-            y_g = self.linear([(r * before, kernel)], columns=(2 * units, 3 * units))
-        outputs = z * before + (1 - z) * cell.activation(x_g + y_g)
-        return outputs, [outputs]
-
-    def _attention(
+    def attend(
         self,
         layer: Attention,
         query: Any,
         memory: Any,
-        mask: Any,
-        keys: Any = None,
-        state: Any = None,
+        memory_mask: Any,
+        keys: Any,
+        state: Any,
     ) -> tuple[Any, ...]:
-        query = self.value(query)  # (sources, width, query_dim)
-        state = None if state is None else self.value(state)
-        if type(layer) not in ATTENTIONS.values():
-            return self._foreign_attention(layer, query, memory, mask, keys, state)
-        if self.folded.keys_are_folded:
-            scores = tf.matmul(query, keys, transpose_b=True)
-        else:
-            keys = memory if keys is None else keys
-            scores = layer.score(layer.project_query(query), memory, mask, keys, state)
-        weights = layer.weigh(scores, mask)
-        if type(layer).context is Attention.context:
-            context: Any = _Context(weights, memory)
-        else:
-            context = layer.context(tf.cast(weights, memory.dtype), memory, keys)
-        if len(weights.shape) == 4:
-            weights = tf.reduce_mean(weights, axis=1)
-        after = [] if state is None else [layer.advance(state, weights)]
-        return context, weights, *after
+        linear = self.linear
+        query = linear.by_source(linear.read(query))  # (sources, hypotheses, dim)
+        state = None if state is None else linear.by_source(linear.read(state))
+        if type(layer).call is not Attention.call:  # it may know no hypotheses
+            return linear.call_with_rows(layer, query, memory, memory_mask, keys, state)
+        context, weights, *after = layer.step(
+            linear,
+            query,
+            memory,
+            memory_mask,
+            memory if keys is None else keys,
+            state,
+            keys if self.has_dot_keys else None,
+        )
+        return context, weights, *map(flat, after)
 
-    def _foreign_attention(
+
+class _Lazy(Linear):
+    """A `Linear` of values that are not computed yet; tensors are (rows, dim)."""
+
+    def __init__(self, plan: PrecomputedStep, sources: Any, hypotheses: int) -> None:
+        self.plan = plan
+        self._shape = sources, hypotheses
+
+    def token(self) -> Any:
+        """Returns the vectors of the tokens, (rows, dim)."""
+        raise NotImplementedError
+
+    def state(self, index: int) -> Any:
+        """Returns a state, (rows, width)."""
+        raise NotImplementedError
+
+    def by_source(self, x: Any) -> Any:
+        """Turns (rows, dim) into (sources, hypotheses, dim)."""
+        return unflat(x, *self._shape)
+
+    def weight(self, weight: Any) -> Any:
+        return self.plan.weight(weight)
+
+    def read(self, value: Any) -> Any:
+        if isinstance(value, _Token):
+            return self.token()
+        if isinstance(value, _State):
+            return self.state(value.index)
+        if isinstance(value, _Average):
+            weights = tf.cast(value.weights, value.memory.dtype)
+            return flat(tf.matmul(weights, value.memory))
+        if isinstance(value, list):
+            return tf.concat([self.read(part) for part in value], axis=-1)
+        # What attention gives is (sources, hypotheses, dim).
+        return flat(value) if len(value.shape) == 3 else value
+
+    def width(self, value: Any) -> int:
+        if isinstance(value, _Token | _State | _Average):
+            assert value.width is not None
+            return value.width
+        return super().width(value)
+
+    def average(self, weights: Any, memory: Any) -> Any:
+        return _Average(weights, memory)
+
+    def call_with_rows(
         self,
         layer: Attention,
         query: Any,
@@ -461,182 +362,167 @@ class _Run:
         keys: Any,
         state: Any,
     ) -> tuple[Any, ...]:
-        """Calls a user's own attention, which knows one query for each memory."""
-        width = tf.shape(query)[1]
+        """Calls an attention with a `call` of its own, on one query a source."""
+        count = self._shape[1]
 
         def repeated(x: Any) -> Any:
-            return None if x is None else tf.repeat(x, width, axis=0)
+            return None if x is None else tf.repeat(x, count, axis=0)
 
-        outputs = layer(
-            flat(query),
-            repeated(memory),
-            repeated(mask),
-            keys=repeated(keys),
-            state=None if state is None else flat(state),
+        state = None if state is None else flat(state)
+        context, weights, *after = layer(
+            flat(query), repeated(memory), repeated(mask), repeated(keys), state
         )
-        return tuple(_unflat(x, query) for x in outputs)
-
-    def _attentional_hidden(
-        self, layer: AttentionalHidden, hidden: Any, context: Any
-    ) -> Any:
-        def bias() -> Any:
-            return layer.bias
-
-        both = _Joined([hidden, context])
-        if not layer.gate:
-            return tf.tanh(self.linear([(both, layer.kernel)], bias))
-        gate = self.linear([(both, layer.gate_kernel)], lambda: layer.gate_bias)
-        gate = tf.sigmoid(gate)
-        width, end = _width(hidden), layer.kernel.shape[0]
-        from_hidden = self.linear([(hidden, (layer.kernel, (0, width)))])
-        from_context = self.linear([(context, (layer.kernel, (width, end)))], None)
-        offset = tf.cast(tf.convert_to_tensor(layer.bias), self.folded.dtype)
-        return tf.tanh(gate * from_hidden + (1 - gate) * from_context + offset)
+        return context, unflat(weights, *self._shape), *after
 
 
-class _Discovery(_Run):
-    """Notes the products that the wiring makes, on values of no meaning."""
+class _Recording(_Lazy):
+    """Records the sums of one step, on values of no meaning."""
 
-    def __init__(
-        self, folded: FoldedDecoder, states: list[Any], sources: dict[str, Any]
-    ) -> None:
-        super().__init__(folded)
-        self.states = states
-        self.sources = sources
+    def __init__(self, plan: PrecomputedStep) -> None:
+        super().__init__(plan, 1, 1)
+        self.sums: list[_Sum] = []
+        self.reads_token = False
+        self.states_read: set[int] = set()
 
-    def word(self) -> Any:
-        self.folded.word_is_read = True
-        return tf.zeros([1, 1, self.folded.input_dim], self.folded.dtype)
+    def token(self) -> Any:
+        self.reads_token = True
+        return tf.zeros([1, self.plan.input_dim], self.plan.dtype)
 
     def state(self, index: int) -> Any:
-        self.folded.states_read.add(index)
-        return self.states[index]
+        self.states_read.add(index)
+        width = self.plan.core.state_sizes[index]
+        if width is None:  # that of the attention, as long as the source
+            attention = self.plan.core.attention
+            assert attention is not None
+            return tf.zeros([1, 1], attention.weights_dtype)
+        return tf.zeros([1, width], self.plan.dtype)
 
-    def gates_of(self, cell: Any) -> list[tuple[Any, Any]]:
-        self.folded.small_cells.append(cell)
-        return _gates(cell, self.folded.dtype)
+    def __call__(
+        self, products: Sequence[tuple[Any, Any]], bias: Any = None, splits: int = 1
+    ) -> Any:
+        factors = [
+            _Factor(part, kernel, slice(start, stop))
+            for value, kernel in products
+            for part, start, stop in self._parts(value)
+        ]
+        units = products[0][1].shape[1]
+        for factor in factors:
+            if isinstance(factor.value, _Average) and units > factor.value.width:
+                factor.value = self.read(factor.value)  # the average is narrower
+        each = _Sum(factors, bias, units, splits)
+        tokens, states = each.of(_Token), each.of(_State)
+        values = [factor.value for factor in factors]
+        each.is_direct = (
+            splits > 1
+            and bias is not None
+            and bool(tokens and states)
+            and len(tokens) + len(states) == len(factors)
+            and sum(map(self.width, values)) <= _SMALL
+        )
+        if each.is_direct:
+            for value in values:
+                self.read(value)
+        self.sums.append(each)
+        total = tf.zeros([1, units], self.plan.dtype)
+        return total if splits == 1 else tf.split(total, splits, axis=-1)
 
-    def total(self, products: list[tuple[Any, Any]], bias: Any, units: int) -> Any:
-        found = _Sum(bias=bias, units=units)
-        self.folded.sums.append(found)
-        for value, kernel in products:
-            if isinstance(value, _Word):
-                found.words.append(kernel)
-            elif isinstance(value, _State):
-                found.states.append((value.index, kernel))
-            elif isinstance(value, _Context) and units <= value.width:
-                found.contexts.append(kernel)
-            else:
-                self.value(value)
-                found.others.append(kernel)
-        return tf.zeros([1, 1, units], self.folded.dtype)
+    def _parts(self, value: Any, start: int = 0) -> Iterator[tuple[Any, int, int]]:
+        """Takes a joined value apart: each part, and its rows of a kernel."""
+        for part in _parts(value):
+            stop = start + self.width(part)
+            yield part, start, stop
+            start = stop
 
 
-class _Folded(_Run):
-    """Makes a step of the products that are there already, and of the rest."""
+class _Precomputed(_Lazy):
+    """Looks up the products that have been made, and makes the others."""
 
     def __init__(
         self,
-        folded: FoldedDecoder,
-        kernels: list[dict[str, Any]],
-        gates: dict[int, list[tuple[Any, Any]]],
+        plan: PrecomputedStep,
+        kernels: list[list[Any]],
         tables: list[Any] | None,
         tokens: Any,
         carried: dict[str, Any],
-        sources: dict[str, Any],
+        constants: dict[str, Any],
     ) -> None:
-        super().__init__(folded)
-        self.kernels = kernels
-        self.gates = gates
-        self.tokens = tokens
-        self.tables = tables
-        self.carried = carried
-        self.sources = sources
-        self._number = 0
-        self._products = iter(carried["products"])
+        super().__init__(plan, tf.shape(tokens)[0], tokens.shape[1])
+        self._kernels = kernels
+        self._tokens = tf.reshape(tokens, [-1])
+        self._vectors = tables[-1] if tables and plan.reads_token else None
+        self._has_tables = bool(tables)
         self._tables = iter(tables or [])
-        self._word: Any = None
+        self._states = flat(carried["states"])
+        self._products = iter(flat(carried["products"]))
+        self._constants = constants
+        self._numbers = itertools.count()
+        self._token: Any = None
 
-    def word(self) -> Any:
-        if self._word is None:
-            if self.tables:
-                self._word = tf.gather(self.tables[-1], self.tokens)
+    def token(self) -> Any:
+        if self._token is None:
+            if self._vectors is not None:
+                self._token = tf.gather(self._vectors, self._tokens)
             else:
-                self._word = self.folded.decoder.embed(self.tokens)
-        return self._word
+                self._token = self.plan.decoder.embed(self._tokens)
+        return self._token
 
     def state(self, index: int) -> Any:
-        return self.carried["states"][str(index)]
+        return self._states[str(index)]
 
-    def gates_of(self, cell: Any) -> list[tuple[Any, Any]]:
-        return self.gates[id(cell)]
-
-    def total(self, products: list[tuple[Any, Any]], bias: Any, units: int) -> Any:
-        number, self._number = self._number, self._number + 1
-        plan, kernels = self.folded.sums[number], self.kernels[number]
+    def __call__(
+        self, products: Sequence[tuple[Any, Any]], bias: Any = None, splits: int = 1
+    ) -> Any:
+        number = next(self._numbers)
+        recorded, kernels = self.plan.sums[number], self._kernels[number]
+        values = [part for value, _ in products for part in _parts(value)]
+        if recorded.is_direct:
+            # TensorFlow joins each product with its bias and its activation.
+            x = tf.concat([self.read(value) for value in values], axis=-1)
+            biases = tf.split(self.plan.bias(recorded), splits)
+            return [
+                tf.nn.bias_add(tf.matmul(x, kernel), part)
+                for kernel, part in zip(kernels, biases, strict=True)
+            ]
         terms = []
-        if plan.states:
+        if recorded.of(_State):
             terms.append(next(self._products))
-        if plan.words and self.tables:
-            terms.append(tf.gather(next(self._tables), self.tokens))
-        elif kernels["bias"] is not None:
-            terms.append(kernels["bias"])
-        words, others = iter(kernels["words"]), iter(kernels["others"])
-        contexts = 0
-        for value, _ in products:
-            if isinstance(value, _State):
-                continue
-            if isinstance(value, _Word):
-                if not self.tables:
-                    terms.append(_times(self.word(), next(words)))
-            elif isinstance(value, _Context) and units <= value.width:
-                folded = self.sources[f"folded_{number}_{contexts}"]
-                contexts += 1
-                terms.append(tf.matmul(tf.cast(value.weights, folded.dtype), folded))
-            else:
-                terms.append(_times(self.value(value), next(others)))
-        return _added(terms)
+        if self._has_tables and recorded.of(_Token):
+            terms.append(tf.gather(next(self._tables), self._tokens))
+        elif bias is not None:
+            terms.append(self.plan.bias(recorded))
+        averages = itertools.count()
+        for factor, value, kernel in zip(
+            recorded.factors, values, kernels, strict=True
+        ):
+            if kernel is not None:
+                terms.append(tf.matmul(self.read(value), kernel))
+            elif isinstance(factor.value, _Average):
+                product = self._constants[f"product_{number}_{next(averages)}"]
+                weights = tf.cast(value.weights, product.dtype)
+                terms.append(flat(tf.matmul(weights, product)))
+        total = _total(terms)
+        return total if splits == 1 else tf.split(total, splits, axis=-1)
 
 
-def _is_small(cell: Any, inputs: Any) -> bool:
-    """Whether an LSTM's products cost less than what folding them would move about.
-
-    Rows of a table and of products are four times as wide as a state.
-    """
-    parts = _parts(inputs)
-    return (
-        cell.use_bias
-        and all(isinstance(part, _Word) for part in parts)
-        and _width(inputs) + cell.units <= _SMALL
-    )
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, list):
+        return [part for each in value for part in _parts(each)]
+    return [value]
 
 
-def _gates(cell: Any, dtype: str) -> list[tuple[Any, Any]]:
-    kernel = tf.concat([cell.kernel, cell.recurrent_kernel], axis=0)
-    kernels = tf.split(tf.cast(kernel, dtype), 4, axis=1)
-    biases = tf.split(tf.cast(tf.convert_to_tensor(cell.bias), dtype), 4)
-    return list(zip(kernels, biases, strict=True))
+def _reads_table(each: _Sum) -> bool:
+    return not each.is_direct and bool(each.of(_Token))
 
 
-def _bias(cell: Any) -> Any:
-    return (lambda: cell.bias) if cell.use_bias else None
+def _total(terms: Any) -> Any:
+    first, *rest = terms
+    for term in rest:
+        first = first + term
+    return first
 
 
-def _added(terms: list[Any]) -> Any:
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
-
-
-def _times(x: Any, kernel: Any) -> Any:
-    """Multiplies (sources, width, dim) with a kernel in one product, not a batch."""
+def _multiply(x: Any, kernel: Any) -> Any:
+    """Multiplies (sources, source_length, dim) with a kernel in one product."""
     shape = tf.concat([tf.shape(x)[:-1], tf.shape(kernel)[1:]], axis=0)
     y = tf.reshape(tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), kernel), shape)
     return tf.ensure_shape(y, [*x.shape[:-1], kernel.shape[1]])
-
-
-def _unflat(x: Any, like: Any) -> Any:
-    """Turns rows into (sources, width, ...), as `like` has them."""
-    shape = tf.concat([tf.shape(like)[:2], tf.shape(x)[1:]], axis=0)
-    return tf.ensure_shape(tf.reshape(x, shape), [*like.shape[:2], *x.shape[1:]])
