@@ -28,7 +28,7 @@ from kseq.models.recurrent_stack import (
 class LayerByLayer:
     """Runs a decoder layer by layer, each on its inputs."""
 
-    def __call__(self, layer: keras.layers.Layer, *args: Any) -> Any:
+    def call(self, layer: keras.layers.Layer, *args: Any) -> Any:
         """Calls a layer."""
         return layer(*args)
 
@@ -222,11 +222,11 @@ class DecoderCore:
                     keys,
                     further[-1] if self.uses_previous_weights else None,
                 )
-            x = self._stack.after(index, x, outputs, run)  # (batch, [time,] units)
+            x = self._stack.after(index, x, outputs, run.call)  # (batch, [time,] units)
         if self._hidden is not None:
-            x = run(self._hidden, x, context)  # (batch, [time,] hidden_units)
+            x = run.call(self._hidden, x, context)  # (batch, [time,] hidden_units)
         if self._dropout is not None:
-            x = run(self._dropout, x)
+            x = run.call(self._dropout, x)
         if self.config.input_feeding:
             after.append(x)
         return x, after + attention_states, weights

@@ -197,20 +197,20 @@ class Stack:
                     side.dropout, name=f"{name}_dropout_{index + 1}", dtype=dtype
                 )
 
-    def after(self, index: int, inputs: Any, outputs: Any, run: Any = None) -> Any:
+    def after(self, index: int, inputs: Any, outputs: Any, call: Any = None) -> Any:
         """Returns what goes on upwards from the layer with this number (from 0).
 
         Args:
             index: Number of the recurrent layer.
             inputs: What it read.
             outputs: What it gave.
-            run: What calls a layer on its inputs. Default: nothing but the call.
+            call: Calls a layer on its inputs. Default: `layer(inputs)`.
         """
-        run = run or (lambda layer, x: layer(x))
+        call = call or (lambda layer, x: layer(x))
         if index in self.additions:
-            outputs = run(self.additions[index], [outputs, inputs])
+            outputs = call(self.additions[index], [outputs, inputs])
         if index in self.dropouts:
-            outputs = run(self.dropouts[index], outputs)
+            outputs = call(self.dropouts[index], outputs)
         return outputs
 
 

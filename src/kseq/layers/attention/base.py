@@ -186,9 +186,7 @@ class Attention(keras.layers.Layer):
         if state is None or single:
             scores = self.score(query, memory, mask, keys, state)
             context, weights = self._attend(Linear(), scores, memory, mask, keys)
-            after: tuple[Any, ...] = ()
-            if state is not None:
-                after = (self._advance(state, weights[:, 0]),)
+            after = [] if state is None else [self._advance(state, weights[:, 0])]
         else:
             context, weights, *after = self._loop(query, memory, mask, keys, state)
         if single:
