@@ -238,7 +238,7 @@ def test_attention_of_several_batches_is_as_wide_as_the_longest_source() -> None
 
 
 def test_attention_is_not_given_by_a_model_without_any() -> None:
-    with pytest.raises(ValueError, match=r"`attention` needs a model built with"):
+    with pytest.raises(ValueError, match=r"`return_attention` needs a model built"):
         make().generate(FEED["encoder_inputs"], return_attention=True)
 
 

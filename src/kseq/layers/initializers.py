@@ -10,7 +10,7 @@ from keras import ops
 class ForgetBias(keras.initializers.Initializer):
     """Bias of an LSTM: a value for the forget gate, zeros for the other gates.
 
-    Keras's `unit_forget_bias` knows the value 1 only.
+    `unit_forget_bias` of Keras has only the value 1.
 
     Args:
         value: Float, initial bias of the forget gate. Default 1.0.

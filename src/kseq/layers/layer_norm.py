@@ -10,8 +10,8 @@ from keras import ops
 from kseq.layers.cells import RecurrentCell, gru, gru_biases, lstm
 from kseq.layers.linear import Block, Linear
 
-# Keras asks for it before it hands a layer's weights to cuDNN, and `Bidirectional` sets
-# it on one direction to what it is on the other.
+# Keras reads it before it passes a layer's weights to cuDNN, and `Bidirectional` copies
+# it from one direction to the other.
 _no_cudnn = property(
     lambda self: False, lambda self, value: None, doc="False: cuDNN does not normalize."
 )
@@ -25,12 +25,12 @@ class LayerNormLSTMCell(RecurrentCell, keras.layers.LSTMCell):
         units: Width of both states; 2 or more, since normalizing a single value always
             gives 0.
         epsilon: Positive float, added to the variances. Default 1e-5.
-        **kwargs: Those of `keras.layers.LSTMCell`, by name.
+        **kwargs: Keyword arguments of `keras.layers.LSTMCell`.
 
     Call arguments:
         inputs: Float vectors (batch, dim).
         states: The states h and c, each (batch, units).
-        training: Boolean, whether dropout drops anything. Default False.
+        training: Boolean, whether dropout acts. Default: False.
 
     Returns:
         The output (batch, units) and the list of the new states, each (batch, units).
@@ -97,12 +97,12 @@ class LayerNormGRUCell(RecurrentCell, keras.layers.GRUCell):
         units: Width of the state; 2 or more, since normalizing a single value always
             gives 0.
         epsilon: Positive float, added to the variances. Default 1e-5.
-        **kwargs: Those of `keras.layers.GRUCell`, by name.
+        **kwargs: Keyword arguments of `keras.layers.GRUCell`.
 
     Call arguments:
         inputs: Float vectors (batch, dim).
         states: The state h (batch, units), or a list of it.
-        training: Boolean, whether dropout drops anything. Default False.
+        training: Boolean, whether dropout acts. Default: False.
 
     Returns:
         The output (batch, units) and the new state (batch, units), in a list if it came
@@ -169,7 +169,7 @@ class LayerNormLSTM(keras.layers.LSTM):
     """An LSTM that normalizes its gates and its cell state at every step.
 
     With LN(a) = (a - mean(a)) / sqrt(var(a) + epsilon), taken over the units of each
-    gate by itself, a step computes from the vector x and the states h and c::
+    gate separately, a step computes from the vector x and the states h and c::
 
         i, f, g, o = gain_x * LN(x W) + gain_h * LN(h U) + b
         c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
@@ -183,14 +183,15 @@ class LayerNormLSTM(keras.layers.LSTM):
         units: Width of the output; 2 or more, since normalizing a single value always
             gives 0.
         epsilon: Positive float, added to the variances. Default 1e-5.
-        **kwargs: Those of `keras.layers.LSTM`, by name, but `use_cudnn`: `dropout`,
-            `recurrent_dropout`, `return_sequences`, `return_state`, `go_backwards`...
+        **kwargs: Keyword arguments of `keras.layers.LSTM` except `use_cudnn`:
+            `dropout`, `recurrent_dropout`, `return_sequences`, `return_state`,
+            `go_backwards`...
 
     Call arguments:
         sequences: Float vectors (batch, time, dim).
         initial_state: List of h and c, each (batch, units). Default: zeros.
         mask: Boolean (batch, time), True at the steps to read. Default: all.
-        training: Boolean, whether dropout drops anything. Default False.
+        training: Boolean, whether dropout acts. Default: False.
 
     Returns:
         The last output (batch, units), with `return_sequences` all of them (batch,
@@ -217,7 +218,7 @@ class LayerNormLSTM(keras.layers.LSTM):
         cell = LayerNormLSTMCell(
             units, epsilon=epsilon, name="layer_norm_lstm_cell", **options
         )
-        # Not LSTM's: that would make a cell of its own.
+        # Not LSTM's `__init__`, which would create Keras's cell.
         keras.layers.RNN.__init__(self, cell, **kwargs)
         self.input_spec = keras.InputSpec(ndim=3)
 
@@ -230,7 +231,7 @@ class LayerNormGRU(keras.layers.GRU):
     """A GRU that normalizes its gates at every step.
 
     With LN(a) = (a - mean(a)) / sqrt(var(a) + epsilon), taken over the units of each
-    gate by itself, a step computes from the vector x and the state h::
+    gate separately, a step computes from the vector x and the state h::
 
         x_z, x_r, x_g = gain_x * LN(x W) + b_x
         y_z, y_r, y_g = gain_h * LN(h U) + b_h
@@ -248,14 +249,14 @@ class LayerNormGRU(keras.layers.GRU):
         units: Width of the output; 2 or more, since normalizing a single value always
             gives 0.
         epsilon: Positive float, added to the variances. Default 1e-5.
-        **kwargs: Those of `keras.layers.GRU`, by name, but `use_cudnn`: `dropout`,
+        **kwargs: Keyword arguments of `keras.layers.GRU` except `use_cudnn`: `dropout`,
             `recurrent_dropout`, `return_sequences`, `return_state`, `go_backwards`...
 
     Call arguments:
         sequences: Float vectors (batch, time, dim).
         initial_state: The state h (batch, units). Default: zeros.
         mask: Boolean (batch, time), True at the steps to read. Default: all.
-        training: Boolean, whether dropout drops anything. Default False.
+        training: Boolean, whether dropout acts. Default: False.
 
     Returns:
         The last output (batch, units), with `return_sequences` all of them (batch,
@@ -282,7 +283,7 @@ class LayerNormGRU(keras.layers.GRU):
         cell = LayerNormGRUCell(
             units, epsilon=epsilon, name="layer_norm_gru_cell", **options
         )
-        # Not GRU's: that would make a cell of its own.
+        # Not GRU's `__init__`, which would create Keras's cell.
         keras.layers.RNN.__init__(self, cell, **kwargs)
         self.input_spec = keras.InputSpec(ndim=3)
 
@@ -291,7 +292,7 @@ class LayerNormGRU(keras.layers.GRU):
 
 
 def _cell_options(cell: type, options: dict[str, Any]) -> dict[str, Any]:
-    """Takes the options of a cell out of those of its layer."""
+    """Removes the options of a cell from those of its layer, and returns them."""
     names = set(inspect.signature(cell).parameters) - {"kwargs"}
     shared = {name: options[name] for name in ("dtype", "trainable") if name in options}
     return shared | {name: options.pop(name) for name in names & set(options)}
@@ -301,20 +302,20 @@ def _check_options(epsilon: float, options: dict[str, Any]) -> None:
     if not 0 < epsilon < float("inf"):
         raise ValueError(f"`epsilon` must be above 0. Received: {epsilon!r}.")
     for name in ("dropout", "recurrent_dropout"):
-        # Keras takes any rate, and drops nothing with 1 or more.
+        # Keras accepts any rate, and ignores 1 or more.
         if not 0 <= options.get(name, 0) < 1:
             raise ValueError(
                 f"`{name}` must be at least 0 and below 1. Received: {options[name]!r}."
             )
-    if "implementation" in options:  # which Keras takes, and forgets in the config
+    if "implementation" in options:  # Keras does not save it in the config
         raise ValueError(
-            "`implementation` is of Keras's own cells: there is one here. "
+            "`implementation` is not supported: this cell has only one. "
             f"Received: {options['implementation']!r}."
         )
 
 
 def _check_units(units: int) -> None:
-    # Not before the build: a pattern for the builders may have any width.
+    # In `build`: a pattern for the builders may have any width.
     if units < 2:
         raise ValueError(
             "`units` must be 2 or more: normalizing a single value always gives 0. "
@@ -323,7 +324,7 @@ def _check_units(units: int) -> None:
 
 
 def _add_weight(cell: keras.layers.Layer, name: str, size: int, start: str) -> Any:
-    # It meets float32 values, in half precision too.
+    # It multiplies float32 values, in half precision too.
     return cell.add_weight((size,), initializer=start, name=name, autocast=False)
 
 

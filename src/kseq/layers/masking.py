@@ -1,4 +1,4 @@
-"""Masks: which steps of a padded batch are real."""
+"""Masks of padded batches."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="kseq")
 class PaddingMask(keras.layers.Layer):
-    """Marks the real tokens of a batch of ids: those that are not 0.
+    """Returns the mask of the real tokens of a batch of ids, which are not 0.
 
     Call arguments:
         ids: Integer token ids (batch, time).
@@ -33,10 +33,10 @@ class PaddingMask(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="kseq")
 class FeatureMask(keras.layers.Layer):
-    """Marks the real steps of a batch of vectors: those that are not all zeros.
+    """Returns the mask of the real steps of a batch of vectors, which are not all 0.
 
-    A batch with a row of padding only, or with padding before a real step, raises
-    `tf.errors.InvalidArgumentError`. (XLA leaves that check out.)
+    Raises `tf.errors.InvalidArgumentError` for a row of padding only, and for padding
+    before a real step. XLA skips this check.
 
     Args:
         input_name: Name of the input, for the error. Default `"encoder_inputs"`.
@@ -91,14 +91,14 @@ class MaskedMean(keras.layers.Layer):
         array([[2.]], dtype=float32)
     """
 
-    supports_masking = True  # it takes its mask explicitly and passes none on
+    supports_masking = True  # its mask is an argument
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(autocast=False, **kwargs)  # what comes in decides the dtype
+        super().__init__(autocast=False, **kwargs)  # keeps the dtype of its inputs
 
     def call(self, inputs: Any, mask: Any) -> Any:
         weights = ops.cast(mask, inputs.dtype)[..., None]  # (batch, time, 1)
-        # where, not a product: padding may hold anything, infinities included.
+        # `where` rather than a product: padding may hold infinities.
         total = ops.sum(ops.where(weights > 0, inputs, 0), axis=1)  # (batch, dim)
         return total / ops.maximum(ops.sum(weights, axis=1), 1)
 
@@ -112,10 +112,10 @@ class MaskedMean(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="kseq")
 class WithoutMask(keras.layers.Layer):
-    """Passes a tensor on without the mask that Keras has attached to it.
+    """Removes the mask that Keras attached to a tensor.
 
-    Here masks are passed explicitly; one that travels along as well would reach layers
-    it is not meant for.
+    kseq passes masks as arguments. An attached mask would also reach layers that must
+    not use it.
 
     Call arguments:
         inputs: A tensor of any shape and dtype.
@@ -133,7 +133,7 @@ class WithoutMask(keras.layers.Layer):
     supports_masking = True
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(autocast=False, **kwargs)  # what comes in decides the dtype
+        super().__init__(autocast=False, **kwargs)  # keeps the dtype of its inputs
 
     def call(self, inputs: Any) -> Any:
         return tf.identity(inputs)
@@ -148,7 +148,7 @@ class WithoutMask(keras.layers.Layer):
 def check_right_padding(
     mask: Any, input_name: str, empty_rows: bool = False
 ) -> list[Any]:
-    """Asserts in the graph that each row has a real step and padding after it only.
+    """Asserts in the graph that each row has a real step, and padding only after it.
 
     Args:
         mask: Boolean tensor (batch, time).

@@ -1,4 +1,4 @@
-"""Recurrent layers of Keras with a faster loop on a CPU."""
+"""Keras's LSTM and GRU with a faster loop on a CPU."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,31 +13,31 @@ from kseq.layers.time_steps import unstack_steps
 
 @keras.saving.register_keras_serializable(package="kseq")
 class FusedLSTM(keras.layers.LSTM):
-    """An LSTM that takes less time for a step on a CPU than `keras.layers.LSTM`.
+    """An LSTM that is faster on a CPU than `keras.layers.LSTM`, with the same results.
 
-    It has the arguments, the weights and the config of `keras.layers.LSTM` and computes
-    the same; only the loop over the steps is another.
+    It has the arguments, the weights and the config of `keras.layers.LSTM`. Only the
+    loop over the steps is different.
 
-    - In training the vectors of all steps are multiplied with their kernel at once, and
-      the gradient is written by hand: a backward loop makes that of the gates alone,
-      and that of each kernel is one product over all steps.
-    - Otherwise a step multiplies the vector and the state with the kernels of a gate in
-      one product, which TensorFlow joins with the bias and the activation, and products
-      of several gates run at once.
+    - In training, one product multiplies the inputs of all steps with their kernel. The
+      gradient is written by hand: a backward loop computes the gradients of the gates,
+      and one product over all steps the gradient of each kernel.
+    - In inference, a step has one product for each gate, of the input and the state.
+      TensorFlow fuses it with the bias and the activation and runs the gates in
+      parallel.
 
-    The loop is Keras's own where cuDNN can be used, with `unroll=True`, and in training
+    Keras's own loop runs where cuDNN can be used, with `unroll=True`, and in training
     with activations other than tanh and sigmoid.
 
     Args:
         units: Width of the output.
-        **kwargs: Those of `keras.layers.LSTM`, by name: `activation`, `use_bias`,
+        **kwargs: Keyword arguments of `keras.layers.LSTM`: `activation`, `use_bias`,
             `dropout`, `return_sequences`, `return_state`, `go_backwards`, `stateful`...
 
     Call arguments:
         sequences: Float vectors (batch, time, dim).
         initial_state: List of h and c, each (batch, units). Default: zeros.
         mask: Boolean (batch, time), True at the steps to read. Default: all.
-        training: Boolean, whether dropout drops anything. Default False.
+        training: Boolean, whether dropout acts. Default: False.
 
     Returns:
         The last output (batch, units), with `return_sequences` all of them (batch,
@@ -95,24 +95,24 @@ class FusedLSTM(keras.layers.LSTM):
 
 @keras.saving.register_keras_serializable(package="kseq")
 class FusedGRU(keras.layers.GRU):
-    """A GRU that takes less time for a step on a CPU than `keras.layers.GRU`.
+    """A GRU that is faster on a CPU than `keras.layers.GRU`, with the same results.
 
-    It has the arguments, the weights and the config of `keras.layers.GRU` and computes
-    the same; only the loop over the steps is another.
+    It has the arguments, the weights and the config of `keras.layers.GRU`. Only the
+    loop over the steps is different.
 
-    - In training the vectors of all steps are multiplied with their kernel at once, and
-      the gradient is written by hand: a backward loop makes that of the gates alone,
-      and that of each kernel is one product over all steps.
-    - Otherwise a step multiplies the vector and the state with the kernels of a gate in
-      one product, which TensorFlow joins with the bias and the activation, and products
-      of several gates run at once.
+    - In training, one product multiplies the inputs of all steps with their kernel. The
+      gradient is written by hand: a backward loop computes the gradients of the gates,
+      and one product over all steps the gradient of each kernel.
+    - In inference, a step has one product for each gate, of the input and the state.
+      TensorFlow fuses it with the bias and the activation and runs the gates in
+      parallel.
 
-    The loop is Keras's own where cuDNN can be used, with `unroll=True`, and in training
+    Keras's own loop runs where cuDNN can be used, with `unroll=True`, and in training
     with activations other than tanh and sigmoid.
 
     Args:
         units: Width of the output.
-        **kwargs: Those of `keras.layers.GRU`, by name: `activation`, `use_bias`,
+        **kwargs: Keyword arguments of `keras.layers.GRU`: `activation`, `use_bias`,
             `dropout`, `reset_after`, `return_sequences`, `return_state`,
             `go_backwards`, `stateful`...
 
@@ -120,7 +120,7 @@ class FusedGRU(keras.layers.GRU):
         sequences: Float vectors (batch, time, dim).
         initial_state: The state h (batch, units). Default: zeros.
         mask: Boolean (batch, time), True at the steps to read. Default: all.
-        training: Boolean, whether dropout drops anything. Default False.
+        training: Boolean, whether dropout acts. Default: False.
 
     Returns:
         The last output (batch, units), with `return_sequences` all of them (batch,
@@ -187,7 +187,7 @@ class FusedGRU(keras.layers.GRU):
 
 
 def _is_fusible(layer: Any, mask: Any, training: bool) -> bool:
-    """Tells whether the loop here does what the one of Keras does, and is faster."""
+    """Returns whether the loop here has the result of Keras's loop and is faster."""
     cell = layer.cell
     if layer.unroll:
         return False
@@ -239,8 +239,8 @@ def _affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tenso
 
 
 def _select(mask: tf.Tensor, x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """Takes the rows of `x` where `mask` (batch,) is true, else those of `other`."""
-    # In half the time that tf.where needs to broadcast the mask.
+    """Selects the rows of `x` where `mask` (batch,) is True, else those of `other`."""
+    # Twice as fast as tf.where, which broadcasts the mask.
     return tf.raw_ops.Select(condition=mask, x=x, y=other)
 
 
@@ -251,12 +251,12 @@ def _loop(
     initial_state: Any,
     mask: Any,
 ) -> Any:
-    """Takes the steps of a layer, as `inner_loop` of Keras does.
+    """Loops over the steps of a layer, as `inner_loop` of Keras does.
 
     Args:
         layer: The layer, for its options and its cell.
-        step: Takes the inputs (batch, dim) and each state (batch, units) to the list of
-            the new states, of which the first is the output.
+        step: Function of the inputs (batch, dim) and each state (batch, units) to the
+            list of the new states, of which the first is the output.
         sequences: Float (batch, time, dim).
         initial_state: The state (batch, units), or the list of them.
         mask: Boolean (batch, time), or a list of it, or None.
@@ -296,7 +296,7 @@ def _loop(
 def _results(
     layer: Any, outputs: list[Any], states: list[Any], mask: tf.Tensor | None
 ) -> Any:
-    """Makes what `inner_loop` returns.
+    """Returns the result of `inner_loop`.
 
     Args:
         layer: The layer.
@@ -306,7 +306,7 @@ def _results(
     """
     last = states[0]
     if mask is not None:
-        # Before the first step that is read Keras shows zeros, not the initial state.
+        # Keras returns zeros before the first unmasked step, not the initial state.
         seen = tf.cumsum(tf.cast(mask, "int32")) > 0
         shown = mask if layer.zero_output_for_mask else seen  # (time, batch)
         last = _select(shown[-1], last, tf.zeros_like(last))
@@ -336,7 +336,7 @@ def _project(layer: Any, sequences: Any) -> tf.Tensor:
     inputs = tf.reverse(inputs, [0]) if layer.go_backwards else inputs
     kernel = _weight(cell, "kernel")
     time, batch, dim = inputs.shape
-    # Not -1, which an empty batch cannot tell.
+    # Not -1, which is undefined for an empty batch.
     sizes = tf.concat([tf.shape(inputs)[:2], [kernel.shape[1]]], 0)
 
     def product(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:

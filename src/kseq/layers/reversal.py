@@ -8,14 +8,14 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="kseq")
 class ReversalMask(keras.layers.Layer):
-    """Marks the tokens of each row that are to be reversed: all but a final `</s>`.
+    """Returns the mask of the tokens to reverse: the real ones without a final `</s>`.
 
     Args:
-        end_id: The id that stays where it is as a row's last real token. Default 3.
+        end_id: Id that keeps its position as the last real token. Default 3.
 
     Call arguments:
-        ids: Integer token ids (batch, time), 0 being padding.
-        mask: Boolean (batch, time), True at the real tokens, these on the left.
+        ids: Integer token ids (batch, time).
+        mask: Boolean (batch, time), True at the real tokens, which are on the left.
 
     Returns:
         Boolean (batch, time), the mask without a final `</s>`.
@@ -28,7 +28,7 @@ class ReversalMask(keras.layers.Layer):
         [[1, 1, 0, 0], [1, 1, 1, 0]]
     """
 
-    supports_masking = True  # it takes its mask explicitly and passes none on
+    supports_masking = True  # its mask is an argument
 
     def __init__(self, end_id: int = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -56,10 +56,10 @@ class ReverseSequence(keras.layers.Layer):
 
     Call arguments:
         inputs: Ids (batch, time) or vectors (batch, time, dim), any dtype.
-        mask: Boolean (batch, time), True at the steps to reverse, these on the left.
+        mask: Boolean (batch, time), True at the steps to reverse, on the left.
 
     Returns:
-        A tensor like `inputs`. Applied twice, the layer changes nothing.
+        A tensor of the shape and dtype of `inputs`. Reversing twice gives `inputs`.
 
     Example:
         >>> import numpy as np
@@ -72,16 +72,16 @@ class ReverseSequence(keras.layers.Layer):
         Sutskever et al., 2014, "Sequence to Sequence Learning with Neural Networks".
     """
 
-    supports_masking = True  # it takes its mask explicitly and passes none on
+    supports_masking = True  # its mask is an argument
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(autocast=False, **kwargs)  # what comes in decides the dtype
+        super().__init__(autocast=False, **kwargs)  # keeps the dtype of its inputs
 
     def call(self, inputs: Any, mask: Any) -> Any:
         lengths = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
         steps = ops.arange(ops.shape(mask)[1], dtype="int32")[None]  # (1, time)
         order = ops.where(steps < lengths, lengths - 1 - steps, steps)
-        # (batch, time); the same permutation undoes itself
+        # (batch, time), its own inverse
         if len(inputs.shape) == 3:
             order = order[..., None]
         return ops.take_along_axis(inputs, order, axis=1)

@@ -1,9 +1,9 @@
-"""Loops over the steps of an LSTM and a GRU whose gradients are written by hand.
+"""Training loops of an LSTM and a GRU, with gradients written by hand.
 
-TensorFlow's own gradient of a loop makes a product for every weight at every step, and
-adds them up. Here a backward loop makes the gradients of the gates alone; that of a
-kernel is then one product over all steps (Appleyard et al., 2016, "Optimizing
-Performance of Recurrent Neural Networks on GPUs").
+TensorFlow's gradient of a loop has a product for every weight at every step. Here a
+backward loop computes only the gradients of the gates. The gradient of a kernel is then
+one product over all steps (Appleyard et al., 2016, "Optimizing Performance of Recurrent
+Neural Networks on GPUs").
 """
 
 import contextlib
@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.eager import record  # there is no public way to a tape
+from tensorflow.python.eager import record  # TensorFlow has no public function for this
 
 from kseq.layers import cells
 from kseq.layers.time_steps import unstack_steps
 
-# Takes the index of a step and the states to the new states and what is to be kept.
+# Function of a step's index and the states to the new states and the values to save.
 _Step = Callable[[tf.Tensor, tuple[Any, ...]], tuple[tuple[Any, ...], tuple[Any, ...]]]
 
 
@@ -29,7 +29,7 @@ def lstm_states(
     dropped: Sequence[tf.Tensor] | None,
     sequences: bool,
 ) -> tuple[tf.Tensor, ...]:
-    """Takes the steps of an LSTM with tanh and sigmoid.
+    """Runs an LSTM with tanh and sigmoid over all steps.
 
     Args:
         projected: Products of the inputs with their kernel, and bias: float (time,
@@ -37,9 +37,9 @@ def lstm_states(
         h: First state (batch, units).
         c: First cell state (batch, units).
         kernel: Of the states (units, 4 * units).
-        mask: Boolean (time, batch), True at the steps to take; or None.
+        mask: Boolean (time, batch), True at the steps to compute; or None.
         dropped: Masks (batch, units) of h, one for each gate; or None.
-        sequences: Return the states h after all steps, too.
+        sequences: Return the states h after all steps too.
 
     Returns:
         The last h, the last c, and with `sequences` all h (time, batch, units).
@@ -95,7 +95,7 @@ def gru_states(
     dropped: Sequence[tf.Tensor] | None,
     sequences: bool,
 ) -> tuple[tf.Tensor, ...]:
-    """Takes the steps of a GRU with tanh and sigmoid that resets after the product.
+    """Runs a GRU with tanh and sigmoid that resets after the product over all steps.
 
     Args:
         projected: Products of the inputs with their kernel, and bias: float (time,
@@ -103,9 +103,9 @@ def gru_states(
         h: First state (batch, units).
         kernel: Of the states (units, 3 * units).
         bias: Of the states' products (3 * units), or None.
-        mask: Boolean (time, batch), True at the steps to take; or None.
+        mask: Boolean (time, batch), True at the steps to compute; or None.
         dropped: Masks (batch, units) of h, one for each gate; or None.
-        sequences: Return the states after all steps, too.
+        sequences: Return the states after all steps too.
 
     Returns:
         The last h, and with `sequences` all (time, batch, units).
@@ -173,15 +173,15 @@ def gru_states_reset_before(
     dropped: Sequence[tf.Tensor] | None,
     sequences: bool,
 ) -> tuple[tf.Tensor, ...]:
-    """Takes the steps of a GRU with tanh and sigmoid that resets before the product.
+    """Runs a GRU with tanh and sigmoid that resets before the product over all steps.
 
     Args:
-        projected: As of `gru_states`, and so the further arguments.
+        projected: As in `gru_states`, like the other arguments.
         h: First state (batch, units).
         kernel: Of the states (units, 3 * units).
         mask: Boolean (time, batch), or None.
         dropped: Masks (batch, units) of h, or None.
-        sequences: Return the states after all steps, too.
+        sequences: Return the states after all steps too.
 
     Returns:
         As `gru_states`.
@@ -256,8 +256,7 @@ class _Products:
 
     def __init__(self, kernel: tf.Tensor, dropped: Sequence[tf.Tensor] | None) -> None:
         self.kernel = kernel
-        # A product with a transposed matrix takes up to twice the time of one with a
-        # matrix that has been transposed, which need not be done at every step.
+        # Transposed once: a product that transposes takes up to twice the time.
         self.transposed = tf.transpose(kernel)
         self.dropped = dropped
         if dropped:
@@ -272,7 +271,7 @@ class _Products:
         return tf.concat([tf.matmul(h * kept, kernel) for kept, kernel in pairs], 1)
 
     def states_gradient(self, d: tf.Tensor) -> tf.Tensor:
-        """Takes the gradients of a step's products to that of its states."""
+        """Computes the gradient with respect to the previous state."""
         if not self.dropped:
             return tf.matmul(d, self.transposed)
         gates = tf.split(d, len(self.dropped), axis=1)
@@ -286,11 +285,11 @@ class _Products:
         )
 
     def kernel_gradient(self, h: tf.Tensor, d: tf.Tensor) -> tf.Tensor:
-        """Takes all states and the gradients of all products to that of the kernel.
+        """Computes the gradient with respect to the kernel.
 
         Args:
-            h: Float (time, batch, units), as each step has multiplied them.
-            d: Float (time, batch, gates * units).
+            h: Float (time, batch, units), the states that each step multiplied.
+            d: Float (time, batch, gates * units), the gradients of the products.
         """
 
         def product(h: tf.Tensor, d: tf.Tensor) -> tf.Tensor:
@@ -311,14 +310,14 @@ def _loop(
     widths: Sequence[int],
     backwards: bool = False,
 ) -> tuple[tuple[Any, ...], tuple[tf.TensorArray, ...]]:
-    """Takes steps, and keeps what they give.
+    """Loops over steps, and saves values of each.
 
     Args:
         step: See `_Step`.
         states: The first states, each (batch, units).
         sequence: Float (time, batch, ...), for its sizes and its dtype.
-        widths: Of what each step gives to keep, (batch, width).
-        backwards: Take the last step first.
+        widths: Widths of the values to save, each (batch, width).
+        backwards: Start with the last step. Default: False.
 
     Returns:
         The last states, and arrays of `time` elements.
@@ -351,15 +350,15 @@ def _loop(
 
 
 def _with_gradient(run: Callable[..., Any]) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """Does what `tf.custom_gradient` does, and keeps no graph alive.
+    """Works like `tf.custom_gradient`, and keeps no graph alive.
 
     In a graph `tf.custom_gradient` registers a new gradient function for each trace and
     never removes it, so every traced graph stays in memory. Here the function belongs
     to the operation it is for.
 
     Args:
-        run: Takes tensors to a tuple of tensors and to the function that takes the
-            gradients of these to those of its arguments.
+        run: Function of tensors to a tuple of tensors, and to a function of their
+            gradients to the gradients of the arguments.
     """
 
     def call(*inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -391,7 +390,7 @@ def _gradient_of_operation(op: tf.Operation, *d_outputs: Any) -> Any:
     return gradient(*d_outputs)
 
 
-# TensorFlow keeps the first one, where a notebook imports this module again.
+# Where a notebook imports this module again, TensorFlow keeps the first function.
 with contextlib.suppress(KeyError):
     tf.RegisterGradient(_GRADIENT)(_gradient_of_operation)
 
@@ -399,8 +398,8 @@ with contextlib.suppress(KeyError):
 def _readable(saved: Sequence[tf.TensorArray]) -> Sequence[tf.TensorArray]:
     """Returns arrays that the graph of a gradient can read.
 
-    The steps of an eager loop may have a gradient in a graph, that of a jacobian, which
-    can read tensors made outside of it, but not arrays.
+    The gradient of an eager loop may run in a graph, as in a jacobian. A graph can read
+    tensors from outside, but not arrays.
     """
     if tf.executing_eagerly() or tf.is_symbolic_tensor(saved[0].flow):
         return saved
@@ -413,28 +412,28 @@ def _before(
     """Returns the states before each step (time, batch, units).
 
     Args:
-        first: The state before the first.
-        saved: What the steps kept, first of all the states after them.
-        stacked: These in one tensor, if it has been made.
+        first: The state before the first step.
+        saved: Arrays of saved values, of which the first has the states.
+        stacked: The states in one tensor, if there is one.
     """
     states = stacked[0] if stacked else saved[0].stack()
     return tf.concat([first[None], states[:-1]], 0)
 
 
 def _with_output(d_h: tf.Tensor, d_all: Sequence[tf.Tensor], t: tf.Tensor) -> tf.Tensor:
-    """Adds the gradient of step t's output, if there are outputs, to its state's."""
+    """Adds the gradient of the output of step t, if there are outputs."""
     return d_h + d_all[0][t] if d_all else d_h
 
 
 def _select_rows(
     mask: tf.Tensor | None, t: tf.Tensor, new: Any, old: Any = None
 ) -> tuple[tf.Tensor, ...]:
-    """Takes the new values of the rows that step t takes, else the old ones or 0."""
+    """Selects new values in the unmasked rows of step t, else old values or 0."""
     if mask is None:
         return tuple(new)
     if old is None:
         old = [tf.zeros_like(x) for x in new]
-    # In half the time that tf.where needs to broadcast the mask.
+    # Twice as fast as tf.where, which broadcasts the mask.
     return tuple(
         tf.raw_ops.Select(condition=mask[t], x=x, y=y)
         for x, y in zip(new, old, strict=True)

@@ -1,4 +1,4 @@
-"""A gain that is learned."""
+"""A learned gain."""
 
 import math
 from typing import Any
@@ -9,14 +9,14 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="kseq")
 class Stabilizer(keras.layers.Layer):
-    """Multiplies with a learned positive number: one for the layer, 1 at the start.
+    """Multiplies its inputs by a learned positive scalar, initially 1.
 
-    The number is softplus(steepness * beta) / steepness with a scalar weight beta: it
-    acts on the inputs as a learning rate of their own would (CNTK's `Stabilizer`).
+    The scalar is softplus(steepness * beta) / steepness with a scalar weight beta. It
+    works like a separate learning rate for the inputs (CNTK's `Stabilizer`).
 
     Args:
-        steepness: Positive float: the larger, the more the gain is beta itself, cut off
-            at 0. Default 4.0.
+        steepness: Positive float. For a large one the gain is max(beta, 0). Default:
+            4.0.
 
     Call arguments:
         inputs: Float tensor of any shape.
@@ -37,7 +37,7 @@ class Stabilizer(keras.layers.Layer):
         Ghahremani and Droppo, 2016, "Self-stabilized deep neural network".
     """
 
-    supports_masking = True  # it needs no mask and passes none on
+    supports_masking = True  # it needs no mask
 
     def __init__(self, steepness: float = 4.0, **kwargs: Any) -> None:
         if not 0 < steepness < math.inf:
@@ -46,13 +46,13 @@ class Stabilizer(keras.layers.Layer):
         self.steepness = steepness
 
     def build(self, input_shape: Any) -> None:
-        # Where softplus is `steepness`: log(exp(steepness) - 1), without overflow.
+        # Inverse of softplus at `steepness`, without overflow.
         start = self.steepness + math.log(-math.expm1(-self.steepness))
         self.beta = self.add_weight(
             (),
             initializer=keras.initializers.Constant(start / self.steepness),
             name="beta",
-            autocast=False,  # one number for a whole layer deserves its float32
+            autocast=False,  # float32 in half precision too
         )
 
     def call(self, inputs: Any) -> Any:

@@ -1,13 +1,13 @@
-"""What loops over the steps of sequences share."""
+"""Time steps of sequences, for loops."""
 
 import tensorflow as tf
 
 
 def unstack_steps(x: tf.Tensor) -> tf.TensorArray:
-    """Takes sequences apart, for a loop to read a step at a time.
+    """Splits sequences into steps, for a loop that reads one at a time.
 
-    The gradient of a slice of a tensor is as large as the tensor, at each step; that of
-    an element read is as large as the element.
+    The gradient of a slice has the size of the whole tensor, at every step; the
+    gradient of an array's element has the size of the element.
 
     Args:
         x: Float (time, batch, dim).

@@ -1,4 +1,4 @@
-"""Token ids as they enter a model."""
+"""Layers that check token ids and turn them into vectors."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from kseq.layers.masking import check_right_padding
 def as_int32(ids: Any) -> Any:
     """Converts ids to int32; ids that do not fit become the nearest int32 value.
 
-    A plain cast would wrap them modulo 2**32, into the id of another token.
+    A cast would take them modulo 2**32 and give the id of another token.
     """
     ids = tf.convert_to_tensor(ids)
     if ids.dtype in (tf.int64, tf.uint32, tf.uint64):
@@ -24,15 +24,15 @@ def as_int32(ids: Any) -> Any:
 class TokenIds(keras.layers.Layer):
     """Checks token ids inside the graph and returns them as int32.
 
-    An embedding on a GPU answers an id out of range with zeros, a one-hot layer does
-    so everywhere: training goes on, on wrong data. This layer raises
-    `tf.errors.InvalidArgumentError` that names the input and the range instead. (XLA
-    leaves the check out.)
+    For an id out of range a one-hot layer, and an embedding on a GPU, return zeros, and
+    training continues with wrong data. This layer raises
+    `tf.errors.InvalidArgumentError`, which names the input and the range. XLA skips
+    this check.
 
     Args:
-        vocab_size: Ids must be in 0..vocab_size - 1.
+        vocab_size: Number of ids; they must be in 0..vocab_size - 1.
         input_name: Name of the input, for the error.
-        padded_right: Also require of ids (batch, time) that padding (0) is on the right
+        padded_right: Also check that ids (batch, time) have padding (0) on the right
             only. Default False.
         empty_rows: With `padded_right`, allow rows of padding only. Default False.
 
@@ -112,7 +112,7 @@ class TokenIds(keras.layers.Layer):
 class OneHot(keras.layers.Layer):
     """Turns token ids into one-hot vectors of the layer's dtype.
 
-    Padding (0) is a token like the others here: the first component.
+    Padding (0) is encoded like any other id.
 
     Args:
         vocab_size: Width of the vectors.

@@ -26,7 +26,7 @@ class ZeroState(keras.layers.Layer):
         TensorShape([3, 2])
     """
 
-    supports_masking = True  # it takes its mask explicitly and passes none on
+    supports_masking = True  # it needs no mask
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

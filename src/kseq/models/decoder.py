@@ -1,4 +1,4 @@
-"""The decoder: one definition, for whole sequences and for one step."""
+"""The decoder, for whole sequences and for one step."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,17 +21,17 @@ INPUT = "decoder_inputs"
 
 
 class Decoder:
-    """The layers of a decoder and how they are wired.
+    """The layers of a decoder and their wiring.
 
-    Not a layer itself: called on Keras tensors, it adds its layers to the graph one by
-    one, each by its name. The same call makes the graph over a whole target (tokens
-    (batch, time)) and that of a single step (tokens (batch,)).
+    It is not a layer. Called on Keras tensors, it adds its layers to a functional graph
+    one by one, each under its own name. Tokens (batch, time) give the graph of a whole
+    target, tokens (batch,) the graph of a single step.
 
     Args:
         config: A `Seq2SeqConfig`.
         dtype: Dtype or dtype policy of the layers. Default: Keras's global policy.
-        encoder: The encoder whose layers it shares, where the config has the two share
-            any. Default None: it makes its own.
+        encoder: The encoder, if the config shares layers with it. Default None: all
+            layers are new.
 
     Example:
         >>> import keras
@@ -56,7 +56,7 @@ class Decoder:
         dtype = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         self._dtype = dtype
         shared = {} if encoder is None else {each.name: each for each in encoder.layers}
-        # A row without a target has no part in the loss: one may fill up a batch.
+        # Rows without a target may fill a batch: they are not in the loss.
         self.ids = TokenIds(
             side.vocab_size,
             INPUT,
@@ -74,7 +74,7 @@ class Decoder:
             if config.input_feeding
             else None
         )
-        # Layers between encoder and decoder, made when a memory is known.
+        # Layers between encoder and decoder, made for the first memory.
         self._between: dict[str, keras.layers.Layer] = {}
         self._before_output = stabilizers(config, "output", dtype, shared)
         self._tied = None
@@ -87,7 +87,7 @@ class Decoder:
                 name="decoder_output",
                 dtype=dtype,
             )
-        # The softmax of float16 logits overflows, and float32 ones cost little.
+        # The softmax of float16 logits overflows.
         self._logits = (
             None
             if dtype.compute_dtype in ("float32", "float64")
@@ -98,7 +98,7 @@ class Decoder:
     def state_sizes(self) -> list[int | None]:
         """The widths of the states, in the order of their names.
 
-        None stands for a state as wide as the source is long.
+        None stands for a state with the source's length.
         """
         return self.core.state_sizes
 
@@ -106,19 +106,19 @@ class Decoder:
     def state_names(self) -> list[str]:
         """Names of the states, such as `state_1_h`.
 
-        First those of the recurrent layers, then with input feeding the hidden layer
-        that is fed, then the state of an attention that looks back.
+        The order is: recurrent layers; with input feeding the attentional hidden layer;
+        the state of an attention that uses previous weights.
         """
         return self.core.state_names
 
     def attention_keys(self, memory: Any) -> Any:
-        """Makes of the memory, once for a source, what the attention needs every step.
+        """Computes the attention's keys of a memory, once for a source.
 
         Args:
             memory: Float (batch, source_length, encoder_units).
 
         Returns:
-            A tensor, or None where the attention takes the memory as it is.
+            A tensor, or None if the attention uses the memory itself.
         """
         if self.core.attention is None:
             return None
@@ -133,7 +133,7 @@ class Decoder:
     def _once(
         self, name: str, make: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Any:
-        """Returns the layer with a name, the same in each graph."""
+        """Returns the layer with a name; it is the same in every graph."""
         if name not in self._between:
             self._between[name] = make(*args, name=name, **kwargs)
         return self._between[name]
@@ -141,7 +141,7 @@ class Decoder:
     def initial_states(
         self, memory: Any, memory_mask: Any, encoder_states: Sequence[Any]
     ) -> list[Any]:
-        """Makes the decoder's initial states from what the encoder gives.
+        """Computes the decoder's initial states from the encoder's outputs.
 
         Args:
             memory: Float (batch, source_length, encoder_units).
@@ -191,14 +191,14 @@ class Decoder:
         return states + self.core.further_states(memory)
 
     def _check_encoded(self, memory: Any, encoder_states: Sequence[Any]) -> None:
-        """Raises unless an encoder fits to the configuration."""
+        """Raises ValueError if the encoder's widths do not fit the configuration."""
         side = self.config.encoder
         kinds = len(state_names(self.core.recurrent[0]))
         expected = [side.units] * (kinds * side.layers)
         found = [state.shape[-1] for state in encoder_states]
         if memory.shape[-1] != side.units or found != expected:
             raise ValueError(
-                "The encoder must fit to the decoder's configuration: a memory of "
+                "The encoder must fit the decoder's configuration: a memory of "
                 f"{side.units} units and states of {expected}. Received: a memory of "
                 f"{memory.shape[-1]} units and states of {found}."
             )
@@ -211,20 +211,19 @@ class Decoder:
         memory_mask: Any = None,
         attention_keys: Any = None,
     ) -> dict[str, Any]:
-        """Decodes a whole target under teacher forcing, or one step of it.
+        """Computes the logits of a whole target under teacher forcing, or of one step.
 
         Args:
             tokens: int32 ids the decoder reads: (batch, time), or (batch,) for a step.
             states: List of floats (batch, width), the state before the first token.
-            memory: Float (batch, source_length, encoder_units); a decoder without
-                attention does not look at it.
+            memory: Float (batch, source_length, encoder_units), for attention.
             memory_mask: Bool (batch, source_length).
-            attention_keys: What `attention_keys` returns.
+            attention_keys: Output of `attention_keys`.
 
         Returns:
-            Dict of `logits`, float (batch, time, vocab) or (batch, vocab), and
-            `states`, the states after the last token; and where there is attention
-            `attention`, its weights (batch, [time,] source_length).
+            Dict of `logits`, float (batch, time, vocab) or (batch, vocab), `states`,
+            the states after the last token, and with attention `attention`, its
+            weights (batch, [time,] source_length).
         """
         widths = [state.shape[-1] for state in states]
         expected = self.state_sizes
@@ -251,11 +250,11 @@ class Decoder:
 
     @property
     def embeds_one_hot(self) -> bool:
-        """Whether the recurrent layers read the very one-hot vectors of the ids."""
+        """Whether the recurrent layers read one-hot vectors of the ids."""
         return len(self._inputs) == 1 and isinstance(self._inputs[0], OneHot)
 
     def embed(self, ids: Any) -> Any:
-        """Returns the vectors that the recurrent layers read.
+        """Returns the inputs of the recurrent layers.
 
         Args:
             ids: int32 ids of any shape.
@@ -296,18 +295,18 @@ def build_decoder(
     """Builds the decoder: its layers, ready to be called on Keras tensors.
 
     Args:
-        config: A `Seq2SeqConfig`. Or give its fields as keyword arguments.
-        encoder: The encoder of `build_encoder`, needed where the config has both sides
-            share a layer: a `weight_tying` of `"source_target"` or `"all"`, a
-            `"shared"` stabilizer. Default None.
+        config: A `Seq2SeqConfig`. Default None: made of the keyword arguments.
+        encoder: The encoder of `build_encoder`. Needed if both sides share a layer:
+            `weight_tying` is `"source_target"` or `"all"`, or `stabilizer` is
+            `"shared"`. Default None.
         dtype: Dtype or dtype policy of the layers. Default: Keras's global policy.
         **settings: Fields of `Seq2SeqConfig`.
 
     Returns:
-        A `Decoder`. Called on tokens and states it gives logits and states.
+        A `Decoder`. Called on tokens and states, it returns logits and states.
 
     Raises:
-        ValueError: If a setting is invalid, or the encoder is needed and not given.
+        ValueError: If a setting is invalid, or the encoder is needed and missing.
 
     Example:
         >>> from kseq import build_decoder

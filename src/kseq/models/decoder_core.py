@@ -1,7 +1,7 @@
-"""The recurrent heart of a decoder: its layers, its attention, and how they are wired.
+"""The wiring of a decoder: recurrent layers, attention and attentional hidden layer.
 
-One definition serves a whole target at once, where nothing hangs on the step before,
-a single step, and the loop over steps that input feeding needs.
+One definition is used for a whole target at once, for a single step, and for the loop
+over steps of input feeding.
 """
 
 import contextlib
@@ -53,8 +53,7 @@ class LayerByLayer:
     ) -> tuple[Any, list[Any]]:
         """Runs a recurrent layer over (batch, time, dim), or its cell over a step."""
         if len(inputs.shape) == 3:
-            # Padding is on the right: what comes after it counts nowhere, so the layer
-            # needs no mask, which would cost time.
+            # Padding is on the right, and its outputs are not used: no mask is needed.
             outputs, *after = layer(inputs, initial_state=states)
             return outputs, after
         if inputs.shape[0] == 0:  # Keras's cells fail on a batch known to be empty
@@ -65,10 +64,10 @@ class LayerByLayer:
 
 
 class DecoderCore:
-    """From the decoder's input vectors to its last hidden layer.
+    """Maps the decoder's input vectors to its last hidden layer.
 
-    Not a layer itself: called on tensors it calls its layers one by one, so that on
-    Keras tensors each becomes a part of the graph, by its name.
+    It is not a layer. It calls its layers one by one, so that each is a part of a
+    functional graph, under its own name.
 
     Args:
         config: A `Seq2SeqConfig`.
@@ -146,7 +145,7 @@ class DecoderCore:
 
     @property
     def state_sizes(self) -> list[int | None]:
-        """Widths of the states; None for one as wide as the source is long."""
+        """Widths of the states; None for a state with the source's length."""
         sizes: list[int | None] = [
             size for layer in self.recurrent for size in state_sizes(layer)
         ]
@@ -154,7 +153,7 @@ class DecoderCore:
         return sizes + ([None] if self.uses_previous_weights else [])
 
     def further_states(self, memory: Any) -> list[Any]:
-        """Returns the initial states beside those of the recurrent layers.
+        """Returns the initial states other than those of the recurrent layers.
 
         Args:
             memory: Float (batch, source_length, encoder_units).
@@ -178,14 +177,14 @@ class DecoderCore:
         keys: Any,
         run: Any = None,
     ) -> tuple[Any, list[Any], Any]:
-        """Runs over a whole target, where there is no input feeding, or one step.
+        """Runs over one step, or without input feeding over a whole target.
 
         Args:
             x: Float (batch, time, dim), or (batch, dim) for a step.
             states: List of floats (batch, width), in the order of `state_names`.
             memory: Float (batch, source_length, encoder_units).
             memory_mask: Bool (batch, source_length).
-            keys: What the attention makes of the memory once, or None.
+            keys: Keys of the attention, computed once for a source, or None.
             run: Runs the layers. Default: a `LayerByLayer`.
 
         Returns:
@@ -232,7 +231,7 @@ class DecoderCore:
         return x, after + attention_states, weights
 
     def input_widths(self, input_dim: int) -> list[int]:
-        """Returns the width of what each recurrent layer reads.
+        """Returns the width of the inputs of each recurrent layer.
 
         Args:
             input_dim: Width of the decoder's input vectors.
@@ -250,10 +249,10 @@ class DecoderCore:
     def one_mask_a_sequence(
         self, batch: Any, input_dim: int, training: bool
     ) -> Iterator[None]:
-        """Draws the variational dropout masks before a loop, and drops them after it.
+        """Draws the variational dropout masks before a loop, and deletes them after it.
 
-        A cell draws its masks when it first needs them and keeps them: within a loop
-        that would be inside of its body, from where nothing may be kept.
+        A cell draws its masks at its first step and keeps them, which is impossible
+        inside of the body of a loop.
 
         Args:
             batch: Number of rows.
@@ -269,7 +268,7 @@ class DecoderCore:
         widths = self.input_widths(input_dim)
         for layer, width in zip(self.recurrent, widths, strict=True):
             if training and layer.cell in cells:
-                # Each answers None where its rate is 0.
+                # Returns None if the rate is 0.
                 layer.cell.get_dropout_mask(tf.ones([batch, width], dtype))
                 layer.cell.get_recurrent_dropout_mask(
                     tf.ones([batch, self.config.decoder.units], dtype)
@@ -298,7 +297,7 @@ class InputFeedingLoop(keras.layers.Layer):
         states: List of floats (batch, width).
         memory: Float (batch, source_length, encoder_units).
         memory_mask: Bool (batch, source_length).
-        keys: What the attention makes of the memory once, or None.
+        keys: Keys of the attention, computed once for a source, or None.
 
     Returns:
         As `DecoderCore`.
@@ -372,7 +371,7 @@ class InputFeedingLoop(keras.layers.Layer):
             return tf.TensorArray(dtype, steps, element_shape=[rows, width])
 
         attention = self.core.attention
-        assert attention is not None  # the config has seen to it
+        assert attention is not None  # input feeding needs an attention
         with self.core.one_mask_a_sequence(tf.shape(x)[0], x.shape[-1], bool(training)):
             _, after, hiddens, all_weights = tf.while_loop(
                 lambda time, *_: time < steps,

@@ -1,4 +1,4 @@
-"""The parts that encoder and decoder are both made of."""
+"""Layers that encoders and decoders share."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,7 @@ from kseq.layers import (
 
 
 def initializer(config: Seq2SeqConfig, field: str) -> keras.initializers.Initializer:
-    """Makes a new initializer: one object used twice gives the same values twice."""
+    """Makes a new initializer: one object gives the same values every time."""
     name = getattr(config, field)
     if name == "uniform" and config.initializer_scale is not None:
         scale = config.initializer_scale
@@ -36,7 +36,7 @@ def initializer(config: Seq2SeqConfig, field: str) -> keras.initializers.Initial
 
 
 def cell_name(config: Seq2SeqConfig) -> str:
-    """Returns the cell's name as layers are named after it."""
+    """Returns the name of the cell in names of layers."""
     if isinstance(config.cell, str):
         return config.cell
     return config.cell["class_name"].lower()
@@ -45,7 +45,7 @@ def cell_name(config: Seq2SeqConfig) -> str:
 def recurrent_layer(
     config: Seq2SeqConfig, side: Side, units: int, name: str, dtype: Any
 ) -> keras.layers.RNN:
-    """Makes one recurrent layer that returns its sequence and its states."""
+    """Makes a recurrent layer that returns its sequence and its states."""
     options: dict[str, Any] = {
         "units": units,
         "return_sequences": True,
@@ -74,7 +74,7 @@ def recurrent_layer(
             "layer_norm_gru": LayerNormGRU,
         }
         layer = makers[config.cell](**options)
-    # Keras gives every cell the same name; a one-step model holds several of them.
+    # Keras gives all cells one name, and a one-step model has several cells.
     layer.cell.name = f"{name}_cell"
     return layer
 
@@ -98,7 +98,7 @@ def attention_layer(config: Seq2SeqConfig, name: str, dtype: Any) -> Attention |
         return None
     if isinstance(config.attention, dict):
         pattern = keras.saving.deserialize_keras_object(config.attention)
-        # As with a cell: its own settings hold, name and dtype are those of the model.
+        # A pattern, like a cell: only its name and dtype are those of the model.
         options = {"name": name, "dtype": dtype}
         return type(pattern).from_config({**pattern.get_config(), **options})
     options = {"name": name, "dtype": dtype}
@@ -132,10 +132,10 @@ def input_layers(
     dtype: Any,
     shared: dict[str, keras.layers.Layer] | None = None,
 ) -> list[keras.layers.Layer]:
-    """Makes the layers that turn ids into what the recurrent layers read.
+    """Makes the layers between ids and recurrent layers.
 
-    One-hot vectors or an embedding, its dropout, a stabilizer. Layers that both sides
-    have in common are taken from `shared`, by name, where they are in it.
+    These are a one-hot layer or an embedding, dropout and a stabilizer. A layer that is
+    in `shared`, by its name, is used instead of a new one.
     """
     shared = shared or {}
     layers: list[keras.layers.Layer] = []
@@ -169,20 +169,20 @@ def input_layers(
 
 def stabilizers(
     config: Seq2SeqConfig,
-    place: str,
+    position: str,
     dtype: Any,
     shared: dict[str, keras.layers.Layer],
 ) -> list[keras.layers.Layer]:
-    """Makes the stabilizer of a place, or takes the one that all places share."""
+    """Makes the stabilizer at a position, or returns the shared one."""
     if config.stabilizer == "none":
         return []
-    own = "shared" if config.stabilizer == "shared" else place
+    own = "shared" if config.stabilizer == "shared" else position
     name = f"{own}_stabilizer"
     return [shared.get(name) or Stabilizer(name=name, dtype=dtype)]
 
 
 class Stack:
-    """What stands around the recurrent layers of a side: residuals and dropout."""
+    """Residual connections and dropout between the recurrent layers of a side."""
 
     def __init__(self, side: Side, name: str, dtype: Any) -> None:
         self.additions: dict[int, keras.layers.Layer] = {}
@@ -198,12 +198,12 @@ class Stack:
                 )
 
     def after(self, index: int, inputs: Any, outputs: Any, call: Any = None) -> Any:
-        """Returns what goes on upwards from the layer with this number (from 0).
+        """Returns the inputs of the layer above a recurrent layer.
 
         Args:
-            index: Number of the recurrent layer.
-            inputs: What it read.
-            outputs: What it gave.
+            index: Index of the recurrent layer, from 0.
+            inputs: Its inputs.
+            outputs: Its outputs.
             call: Calls a layer on its inputs. Default: `layer(inputs)`.
         """
         call = call or (lambda layer, x: layer(x))
@@ -215,7 +215,7 @@ class Stack:
 
 
 def as_config(config: Seq2SeqConfig | None, settings: dict[str, Any]) -> Seq2SeqConfig:
-    """Takes a config, or the keyword arguments of one, but not both."""
+    """Returns a config, given as such or as keyword arguments."""
     if config is None:
         return Seq2SeqConfig.from_dict(settings)
     if not isinstance(config, Seq2SeqConfig):

@@ -19,8 +19,7 @@ from kseq.layers.attention.base import (
 class AdditiveAttention(ProjectedAttention):
     """Attention by a small network: v tanh(W query + U memory + b).
 
-    For all steps of a target at once it takes memory for (batch, time, source_length,
-    units) numbers.
+    For a whole target it needs memory for (batch, time, source_length, units) numbers.
 
     Args:
         units: Width of the network's hidden layer.
@@ -53,23 +52,22 @@ class AdditiveAttention(ProjectedAttention):
         return ops.squeeze(apply_to_rows(self.score_layer, ops.tanh(hidden)), -1)
 
     def _features(self, state: Any) -> Any:
-        """Returns what states (batch, time, source_length) add, (..., units)."""
+        """Returns features of states (batch, time, source_length), (..., units)."""
         raise NotImplementedError
 
 
 @keras.saving.register_keras_serializable(package="kseq")
 class LocationSensitiveAttention(AdditiveAttention):
-    """Additive attention that also sees where it looked at the step before.
+    """Additive attention that depends on the weights of the previous step.
 
-    The weights of the step before (or the sum of all before) go through a convolution
-    over the source's positions, and its features F into v tanh(W query + U memory + F
-    + b).
+    A convolution over the source's positions turns the previous weights, or their sum,
+    into features F. The scores are v tanh(W query + U memory + F + b).
 
     Args:
         units: Width of the hidden layer.
         filters: Number of filters of the convolution. Default 16.
-        kernel_size: Width of each, in positions. Default 15.
-        cumulative: Look at the sum of all earlier weights instead of the last ones.
+        kernel_size: Width of each filter, in positions. Default 15.
+        cumulative: Use the sum of all previous weights instead of the last weights.
             Default False.
         kernel_initializer: Initializer of all kernels. Default `"glorot_uniform"`.
 
@@ -119,15 +117,15 @@ class LocationSensitiveAttention(AdditiveAttention):
         return state + weights if self.cumulative else weights
 
     def _features(self, state: Any) -> Any:
-        # A convolution of one channel is a product of its windows, and so faster.
+        # For one channel a product of windows is faster than a convolution.
         left = (self.kernel_size - 1) // 2
         padded = ops.pad(state, [[0, 0], [0, 0], [left, self.kernel_size - 1 - left]])
-        places = tf.range(tf.shape(state)[2])[:, None] + tf.range(self.kernel_size)
-        windows = tf.gather(padded, places, axis=2)  # (batch, time, source, kernel)
+        positions = tf.range(tf.shape(state)[2])[:, None] + tf.range(self.kernel_size)
+        windows = tf.gather(padded, positions, axis=2)  # (batch, time, source, kernel)
         windows = ops.cast(windows, self.compute_dtype)
         kernel = ops.cast(self.convolution_kernel, self.compute_dtype)
-        found = by_rows(lambda x: ops.matmul(x, kernel), windows, self.filters)
-        return apply_to_rows(self.location_layer, found)
+        features = by_rows(lambda x: ops.matmul(x, kernel), windows, self.filters)
+        return apply_to_rows(self.location_layer, features)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -140,9 +138,10 @@ class LocationSensitiveAttention(AdditiveAttention):
 
 @keras.saving.register_keras_serializable(package="kseq")
 class CoverageAttention(AdditiveAttention):
-    """Additive attention that sees how much each position has been looked at so far.
+    """Additive attention that depends on the sum of the previous weights.
 
-    The sum C of all earlier weights enters v tanh(W query + U memory + c C + b).
+    With the sum C of the previous weights the scores are v tanh(W query + U memory + c
+    C + b).
 
     Args:
         units: Width of the hidden layer.
@@ -153,7 +152,7 @@ class CoverageAttention(AdditiveAttention):
         >>> from kseq.layers import CoverageAttention
         >>> query, memory = np.ones((1, 6, 5), "float32"), np.ones((1, 4, 3), "float32")
         >>> context, weights, coverage = CoverageAttention(8)(query, memory)
-        >>> coverage.numpy().round(3).tolist()  # six steps, four like positions
+        >>> coverage.numpy().round(3).tolist()  # six steps, four equal positions
         [[1.5, 1.5, 1.5, 1.5]]
 
     Reference:

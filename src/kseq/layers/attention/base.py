@@ -12,7 +12,7 @@ from kseq.layers.time_steps import unstack_steps
 
 
 class Attention(keras.layers.Layer):
-    """Base class of the attention layers: scores, a masked softmax, a weighted mean.
+    """Base class of attention layers: scores, a masked softmax, a weighted mean.
 
     A subclass computes `scores`. One that depends on the weights of earlier steps sets
     `uses_previous_weights`, takes its state through `score` and changes it in
@@ -24,30 +24,29 @@ class Attention(keras.layers.Layer):
         memory: Float (batch, source_length, memory_dim).
         mask: Boolean (batch, source_length), True at the real steps of the source.
             Default None: all.
-        keys: What `keys_layer` makes of the memory, where that is done once for many
-            steps. Default None: made here, by a layer that the first call makes: a
-            layer that was given keys in its first call must be given them in each.
-        state: Float (batch, source_length), only for a layer that looks back: what
-            `initial_state` returns, or the state after the step before. Default None:
-            the initial one.
+        keys: Output of the layer of `keys_layer`, computed once for many steps.
+            Default None: computed in each call. A layer that gets keys in its first
+            call must get them in every call.
+        state: Float (batch, source_length), only with `uses_previous_weights`: the
+            initial state, or the state after the previous step. Default None: the
+            initial state.
 
     Returns:
         A tuple of the contexts, (batch, [time,] context_dim), and the weights, (batch,
-        [time,] source_length), which are 0 at padding and have the sum 1 (0 for a row
-        of padding only); and, where the layer looks back, the state after the last
-        step.
+        [time,] source_length), which are 0 at padding and sum to 1 (to 0 for a row of
+        padding only); and, with `uses_previous_weights`, the state after the last step.
 
     Raises:
         ValueError: If `keys` is missing after a first call with keys, or `state` is
-            given to a layer that does not look back.
+            given to a layer without `uses_previous_weights`.
     """
 
     uses_previous_weights: ClassVar[bool] = False
 
-    supports_masking = True  # it takes its mask explicitly and passes none on
+    supports_masking = True  # its mask is an argument
 
     def __init__(self, **kwargs: Any) -> None:
-        # The weights and the state stay in float32 where the rest is in float16.
+        # In half precision the weights and the state stay in float32.
         super().__init__(autocast=False, **kwargs)
         self.memory_layer: keras.layers.Layer | None = None
         self._needs_keys = False
@@ -58,19 +57,18 @@ class Attention(keras.layers.Layer):
         return "float64" if self.compute_dtype == "float64" else "float32"
 
     def keys_layer(self, memory_dim: int, name: str | None = None) -> Any:
-        """Returns a layer for what of the memory the scores need at every step.
+        """Returns a new layer that computes the keys of a memory.
 
-        A decoder may call it once for a source and give its output as `keys` to each
-        step. It is new at each call; a layer that was not given keys has one of its
-        own.
+        A decoder may call it once for a source, and pass its output as `keys` to each
+        step. Without `keys` the attention calls a layer of its own.
 
         Args:
             memory_dim: Width of the memory.
             name: Name of the layer.
 
         Returns:
-            A layer from (batch, source_length, memory_dim) to keys, or None where the
-            scores need the memory as it is.
+            A layer from (batch, source_length, memory_dim) to keys, or None if the
+            scores use the memory itself.
         """
         return None
 
@@ -80,11 +78,11 @@ class Attention(keras.layers.Layer):
         Args:
             memory: Float (batch, source_length, memory_dim).
         """
-        # These operations become a part of a functional graph by themselves.
+        # Keras adds these operations to a functional graph.
         return ops.cast(ops.zeros_like(memory[..., 0]), self.weights_dtype)
 
     def project_query(self, query: Any) -> Any:
-        """Returns what of the queries the scores need; once for all steps.
+        """Projects queries, for the scores.
 
         Args:
             query: Float (batch, time, query_dim).
@@ -92,13 +90,13 @@ class Attention(keras.layers.Layer):
         return query
 
     def score(self, query: Any, memory: Any, mask: Any, keys: Any, state: Any) -> Any:
-        """Returns scores before the softmax, (batch, [heads,] time, source_length).
+        """Returns the scores before the softmax, (batch, [heads,] time, source_length).
 
         Args:
-            query: What `project_query` returns, (batch, time, dim).
+            query: Output of `project_query`, (batch, time, dim).
             memory: Float (batch, source_length, memory_dim).
             mask: Boolean (batch, source_length).
-            keys: What the layer of `keys_layer` returns, or the memory.
+            keys: Output of the layer of `keys_layer`, or the memory.
             state: None, or float (batch, source_length), with a `time` of 1, or a
                 state for each query, (batch, time, source_length).
         """
@@ -121,7 +119,7 @@ class Attention(keras.layers.Layer):
                 a search may multiply with a kernel once for each source.
             weights: Float (batch, [heads,] time, source_length).
             memory: Float (batch, source_length, memory_dim).
-            keys: What the layer of `keys_layer` returns, or the memory.
+            keys: Output of the layer of `keys_layer`, or the memory.
         """
         return linear.average(weights, memory)
 
@@ -200,7 +198,7 @@ class Attention(keras.layers.Layer):
 
         Args:
             memory: Float (batch, source_length, memory_dim).
-            keys: What the layer of `keys_layer` returns, or the memory.
+            keys: Output of the layer of `keys_layer`, or the memory.
 
         Returns:
             Float (batch, source_length, query_dim), or None where the scores are not
@@ -225,7 +223,7 @@ class Attention(keras.layers.Layer):
             query: Float (batch, hypotheses, query_dim).
             memory: Float (batch, source_length, memory_dim).
             mask: Boolean (batch, source_length).
-            keys: What the layer of `keys_layer` returns, or the memory.
+            keys: Output of the layer of `keys_layer`, or the memory.
             state: Float (batch, hypotheses, source_length), or None.
             dot_keys: What `dot_keys` returns; the scores are then dot products with
                 them. Default: the scores of `score`.
@@ -266,13 +264,13 @@ class Attention(keras.layers.Layer):
         if keys is None and self._needs_keys:
             raise ValueError(
                 "`keys` must be given in every call of an attention layer that was "
-                "given them in its first: it has no layer to make its own. "
-                "Received: None. Give the output of `keys_layer`, or make a new layer."
+                "given them in its first: it has no layer for keys. Received: None. "
+                "Give the output of `keys_layer`, or make a new layer."
             )
         if state is not None and not self.uses_previous_weights:
             raise ValueError(
-                f"`state` must be None for {type(self).__name__}, which does not look "
-                f"back at earlier weights. Received: a state of shape {state.shape}."
+                f"`state` must be None for {type(self).__name__}, which does not use "
+                f"previous weights. Received: a state of shape {state.shape}."
             )
 
     def _advance(self, state: Any, weights: Any) -> Any:
@@ -281,7 +279,7 @@ class Attention(keras.layers.Layer):
     def _loop(
         self, query: Any, memory: Any, mask: Any, keys: Any, state: Any
     ) -> tuple[Any, Any, Any]:
-        """Attends step by step, since each step needs the weights before it."""
+        """Attends step by step: each step needs the previous weights."""
         steps = tf.shape(query)[1]
         queries = unstack_steps(tf.transpose(query, [1, 0, 2]))
 
@@ -307,7 +305,7 @@ class Attention(keras.layers.Layer):
             (tf.constant(0), state, states, weights),
             maximum_iterations=steps,
         )
-        # No step needs the context of another: all are made at once.
+        # The contexts do not depend on each other: compute all at once.
         if has_heads:
             states = tf.transpose(states.stack(), [1, 0, 2])  # (batch, time, source)
             scores = self.score(query, memory, mask, keys, states)
@@ -341,7 +339,7 @@ class Attention(keras.layers.Layer):
 
 
 class AttentionWithKernels(Attention):
-    """An attention with kernels, and one initializer for all of them."""
+    """An attention with kernels that share an initializer."""
 
     def __init__(
         self, kernel_initializer: Any = "glorot_uniform", **kwargs: Any
@@ -368,7 +366,7 @@ class AttentionWithKernels(Attention):
 
 
 class ProjectedAttention(AttentionWithKernels):
-    """An attention whose scores are made of projections to a common width."""
+    """An attention that projects queries and memory to a common width."""
 
     def __init__(
         self, units: int, kernel_initializer: Any = "glorot_uniform", **kwargs: Any
@@ -391,27 +389,26 @@ class ProjectedAttention(AttentionWithKernels):
 
 
 def masked_softmax(scores: Any, mask: Any) -> Any:
-    """Returns the softmax over the last axis of what a mask lets through.
+    """Returns the masked softmax over the last axis.
 
     Args:
         scores: Float (..., source_length).
-        mask: Boolean, True where a score counts; its shape broadcasts to the scores'.
+        mask: Boolean, True at the scores to use; it broadcasts to `scores`.
 
     Returns:
-        Weights of the scores' shape and dtype: exactly 0 where masked, and all 0 where
-        everything is.
+        Weights of the shape and dtype of `scores`: exactly 0 where masked.
     """
     scores = ops.where(mask, scores, -1e9)
-    # Where a whole row is masked the softmax would be even; its weights must be 0.
-    # (TensorFlow's: that of Keras warns of a source of one token.)
+    # Without `where` the weights of a fully masked row would be equal instead of 0.
+    # (Keras's softmax warns about a source of one token.)
     return ops.where(mask, tf.nn.softmax(scores, axis=-1), 0.0)
 
 
 def apply_to_rows(layer: keras.layers.Dense, x: Any) -> Any:
-    """Applies a dense layer to a tensor of any rank as to one of rank 2.
+    """Applies a dense layer to a tensor of any rank, as rows.
 
-    Keras takes another way for ranks above 2, whose gradient XLA cannot compile inside
-    of a loop.
+    For ranks above 2 Keras uses an operation whose gradient XLA cannot compile in a
+    loop.
 
     Args:
         layer: A dense layer.
@@ -431,14 +428,14 @@ def by_rows(function: Callable[[Any], Any], x: Any, width: int) -> Any:
 
 
 def _bare_kernel(layer: keras.layers.Layer, dtype: str) -> Any:
-    """Returns the kernel of a dense layer, if to call it is to multiply with that.
+    """Returns the kernel of a dense layer that only multiplies.
 
-    Weights of LoRA are in the kernel. A layer with a bias, an activation or another
-    dtype does more, and so does a quantized one, which rounds its inputs.
+    The kernel includes the weights of LoRA. A layer with a bias, an activation or
+    another dtype does more, and a quantized layer rounds its inputs.
 
     Args:
         layer: The layer.
-        dtype: Dtype of what it is multiplied with.
+        dtype: Dtype of the values it is multiplied with.
 
     Returns:
         Float (dim, units), or None.
@@ -461,7 +458,7 @@ def times_transposed(x: Any, layer: keras.layers.Layer) -> Any:
         layer: From (..., dim) to (..., units).
 
     Returns:
-        Float (batch, time, dim), or None where the layer does more than multiply.
+        Float (batch, time, dim), or None if the layer does more than multiply.
     """
     kernel = _bare_kernel(layer, keras.backend.standardize_dtype(x.dtype))
     return None if kernel is None else ops.matmul(x, ops.transpose(kernel))
@@ -470,7 +467,7 @@ def times_transposed(x: Any, layer: keras.layers.Layer) -> Any:
 def another(
     initializer: keras.initializers.Initializer,
 ) -> keras.initializers.Initializer:
-    """Returns a like initializer: one object used twice gives the same values twice.
+    """Returns a copy of an initializer: one object gives the same values every time.
 
     Args:
         initializer: A Keras initializer.

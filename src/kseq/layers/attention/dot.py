@@ -17,13 +17,13 @@ from kseq.layers.linear import Linear
 
 @keras.saving.register_keras_serializable(package="kseq")
 class DotAttention(AttentionWithKernels):
-    """Attention by the dot product of the query and each memory vector.
+    """Attention by dot products of the query and the memory vectors.
 
     Args:
         scaled: Divide the scores by the square root of the vectors' width. Default
             False.
-        units: Project query and memory to this width first, without bias. Default
-            None: as they are, which needs them to be of one width.
+        units: Width to which query and memory are projected, without bias. Default
+            None: no projection, which needs query and memory of one width.
         kernel_initializer: Initializer of the projections. Default
             `"glorot_uniform"`.
 
@@ -125,9 +125,9 @@ class GeneralAttention(AttentionWithKernels):
 
 @keras.saving.register_keras_serializable(package="kseq")
 class MultiHeadDotAttention(ProjectedAttention):
-    """Several scaled dot attentions side by side, each over projections of its own.
+    """Several scaled dot attentions in parallel, each with its own projections.
 
-    The weights it returns are the mean over the heads.
+    It returns the mean weights of the heads.
 
     Args:
         units: Width of all heads together, and of the context.

@@ -12,17 +12,17 @@ from kseq.layers.linear import Block, Linear
 
 @keras.saving.register_keras_serializable(package="kseq")
 class AttentionalHidden(keras.layers.Layer):
-    """The layer between attention and output: tanh(W [h; context] + b).
+    """Combines the decoder's output and the context: tanh(W [h; context] + b).
 
     Args:
         units: Width of the output.
-        gate: Weigh the two by a learned gate z: tanh(z * (W h) + (1 - z) * (U context)
+        gate: Weight the two by a learned gate z: tanh(z * (W h) + (1 - z) * (U context)
             + b), with z = sigmoid(V [h; context] + d). Default False.
         kernel_initializer: Initializer of the kernels. Default `"glorot_uniform"`.
 
     Call arguments:
         hidden: Float (batch, [time,] dim), the output of the recurrent layers.
-        context: Float (batch, [time,] context_dim), what was attended to.
+        context: Float (batch, [time,] context_dim), from the attention.
 
     Returns:
         Float (batch, [time,] units).

@@ -1,4 +1,4 @@
-"""Attention to positions of the source, whatever stands there."""
+"""Attention to source positions that does not depend on the memory."""
 
 from typing import Any
 
@@ -15,11 +15,10 @@ from kseq.layers.attention.base import (
 
 @keras.saving.register_keras_serializable(package="kseq")
 class LocationAttention(AttentionWithKernels):
-    """Attention to positions, by the query alone: softmax(W query).
+    """Attention to positions that depends only on the query: softmax(W query).
 
     Args:
-        positions: Number of source positions it can look at; one further right never
-            gets any weight.
+        positions: Number of source positions, from the left, that can get weight.
         kernel_initializer: Initializer of the matrix. Default `"glorot_uniform"`.
 
     Example:
@@ -50,7 +49,7 @@ class LocationAttention(AttentionWithKernels):
 
     def score(self, query: Any, memory: Any, mask: Any, keys: Any, state: Any) -> Any:
         length = ops.shape(memory)[1]
-        # Far below any score; the softmax gives it 0.
+        # Far below any score: the softmax gives 0.
         far = ops.full(
             (*ops.shape(query)[:2], ops.maximum(length - self.positions, 0)),
             -3e4,
@@ -67,7 +66,7 @@ class LocationAttention(AttentionWithKernels):
 
 @keras.saving.register_keras_serializable(package="kseq")
 class FixedAttention(Attention):
-    """Attention that always looks at the last real step of the source.
+    """Attention with all weight on the last real step of the source.
 
     Example:
         >>> import numpy as np
