@@ -14,6 +14,7 @@ from kseq.data.vocabulary import END, PAD, START, Ids
 if TYPE_CHECKING:
     import tensorflow as tf
 
+Indices = npt.NDArray[np.int64]
 Batch = tuple[dict[str, Ids], Ids]
 
 # Fixed, not tuned by tf.data: its tuner can stall a program for seconds whenever an
@@ -22,7 +23,7 @@ PARALLEL_CALLS = 2
 PREFETCHED_BATCHES = 2
 
 
-def epoch_order(size: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+def epoch_order(size: int, seed: int, epoch: int) -> Indices:
     """Returns the order in which an epoch reads a set, the same wherever it is asked.
 
     Args:
@@ -43,7 +44,7 @@ def epoch_order(size: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(size)
 
 
-def row_lengths(ids: Ids) -> npt.NDArray[np.int64]:
+def row_lengths(ids: Ids) -> Indices:
     """Returns the number of real tokens of each row.
 
     Args:
@@ -52,7 +53,7 @@ def row_lengths(ids: Ids) -> npt.NDArray[np.int64]:
     Returns:
         int64 array of shape `(batch,)`.
     """
-    lengths: npt.NDArray[np.int64] = np.count_nonzero(ids, axis=1)
+    lengths: Indices = np.count_nonzero(ids, axis=1)
     return lengths
 
 
@@ -81,7 +82,7 @@ def decoder_inputs(target: Ids) -> Ids:
     return shifted
 
 
-def batch_of(source: Ids, target: Ids) -> Batch:
+def make_batch(source: Ids, target: Ids) -> Batch:
     """Returns what a model trains on, from rows that end with `</s>`.
 
     Args:
@@ -197,7 +198,7 @@ def pairs_dataset(
         """Reads what belongs to some of the replicas, for each step one by one."""
         elements = steps * len(replicas)
 
-        def make_batch(order: tf.Tensor, element: tf.Tensor) -> Any:
+        def read_batch(order: tf.Tensor, element: tf.Tensor) -> Any:
             step, place = element // len(replicas), element % len(replicas)
             rows = order[step * batch_size : (step + 1) * batch_size]  # (batch,)
             if of == 1:
@@ -213,7 +214,7 @@ def pairs_dataset(
 
         def batches(order: tf.Tensor, begin: int, end: int) -> tf.data.Dataset:
             return tf.data.Dataset.range(begin, end).map(
-                lambda element: make_batch(order, element),
+                lambda element: read_batch(order, element),
                 num_parallel_calls=PARALLEL_CALLS,
                 deterministic=True,
             )
@@ -229,7 +230,7 @@ def pairs_dataset(
             def last_batch(element: tf.Tensor) -> Any:
                 # Stateful, so it runs although its result is not used.
                 tf.numpy_function(passes.finish, [epoch], tf.int64)
-                return make_batch(order, element)
+                return read_batch(order, element)
 
             # The last batch is made when it is asked for, never ahead: making it is
             # what tells a finished pass from one that was only peeked at.
@@ -262,7 +263,7 @@ def stream_dataset(
     """Makes an endless `tf.data.Dataset` whose batch k is a function of k alone.
 
     Args:
-        make: callable, a step -> `(inputs, targets)` as `batch_of` returns them.
+        make: callable, a step -> `(inputs, targets)` as `make_batch` returns them.
         initial_step: int, the step that comes first. Defaults to 0.
 
     Returns:
@@ -316,7 +317,7 @@ def read_dataset(
                 return np.array([[END]], np.int32), np.array([[PAD]], np.int32)
             return source, target
 
-        def make_batch(element: tf.Tensor) -> Any:
+        def read_batch(element: tf.Tensor) -> Any:
             source, target = tf.numpy_function(numpy_batch, [element], [tf.int32] * 2)
             return _tensors(source, target)
 
@@ -325,7 +326,7 @@ def read_dataset(
         else:
             dataset = tf.data.Dataset.range(initial_step * own, steps * own)
         # One call at a time: numpy holds Python's lock, two would only wait.
-        dataset = dataset.map(make_batch).prefetch(PREFETCHED_BATCHES)
+        dataset = dataset.map(read_batch).prefetch(PREFETCHED_BATCHES)
         return dataset.with_options(_options())
 
     if strategy is None:
@@ -374,7 +375,7 @@ def _distributed(
 
 
 def _tensors(source: tf.Tensor, target: tf.Tensor) -> Any:
-    """Does what `batch_of` does, in a graph."""
+    """Does what `make_batch` does, in a graph."""
     import tensorflow as tf
 
     source = tf.ensure_shape(source, [None, None])  # (batch, source_time)

@@ -10,19 +10,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kseq.config.checks import check_boolean, check_integer, check_number
-from kseq.data.batches import Batch, batch_of, epoch_order, read_dataset, row_lengths
-from kseq.data.buckets import (
+from kseq.data.batch_plan import (
     BatchPlan,
-    Buckets,
-    Indices,
-    bucket_of,
     check_batch,
+    make_plan,
+    pairs_per_batch,
+    split_buckets,
+)
+from kseq.data.batches import (
+    Batch,
+    Indices,
+    epoch_order,
+    make_batch,
+    read_dataset,
+    row_lengths,
+)
+from kseq.data.buckets import (
+    Buckets,
+    assign_buckets,
     check_buckets,
     choose_buckets,
-    cut,
     even_buckets,
-    plan_of,
-    rows_per_batch,
 )
 from kseq.data.examples import Examples
 from kseq.data.shards import ShardedExamples
@@ -214,7 +222,7 @@ class BatchStream:
             TypeError: if `step` is not an integer.
             ValueError: if it is below 0.
         """
-        return batch_of(*self._read(step, slice(None)))
+        return make_batch(*self._read(step, slice(None)))
 
     def dataset(
         self, initial_step: int = 0, strategy: tf.distribute.Strategy | None = None
@@ -281,7 +289,7 @@ class BatchStream:
                 # Not 0, which numpy cannot tell from a key that ends before it.
                 key.append(shard + 1)
             source, target = self._parts.lengths(shard)
-            plan = plan_of(
+            plan = make_plan(
                 source,
                 target,
                 self.batch_size,
@@ -299,9 +307,9 @@ class BatchStream:
         source, target = self._parts.lengths(shard)
         if self.buckets is None:
             return -(-len(source) // self.batch_size)
-        counts = np.bincount(bucket_of(source, target, self.buckets))
-        most = rows_per_batch(self.buckets, self.batch_size, self.batch_type)
-        return len(cut(counts, most)[0])
+        counts = np.bincount(assign_buckets(source, target, self.buckets))
+        most = pairs_per_batch(self.buckets, self.batch_size, self.batch_type)
+        return len(split_buckets(counts, most)[0])
 
 
 def validation_dataset(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from kseq.config.checks import check_boolean, check_integer, check_texts
 from kseq.data import tokenizers
-from kseq.data.batches import Batch, batch_of, pairs_dataset, row_lengths
+from kseq.data.batches import Batch, make_batch, pairs_dataset, row_lengths
 from kseq.data.keras_arrays import Side, Symbol, Symbols
 from kseq.data.tokenizers import Identifier, Tokenizer, UntrainedTokenizer
 from kseq.data.vocabulary import END, PAD, START, Ids, Vocabulary, check_vocabulary
@@ -213,7 +213,7 @@ class Examples:
             `encoder_inputs`, `(size, source_time)`, and `decoder_inputs`,
             `(size, target_time)`; `targets` is `(size, target_time)`.
         """
-        return batch_of(self.source, self.target)
+        return make_batch(self.source, self.target)
 
     def dataset(
         self,

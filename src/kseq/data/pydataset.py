@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kseq.data.batches import Batch, batch_of, epoch_order
+from kseq.data.batches import Batch, epoch_order, make_batch
 from kseq.data.vocabulary import Ids
 
 
@@ -62,7 +62,7 @@ class PairsPyDataset(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)} does not exist")
         rows = self._order()[index * self.batch_size : (index + 1) * self.batch_size]
-        return batch_of(self.source[rows], self.target[rows])
+        return make_batch(self.source[rows], self.target[rows])
 
     def on_epoch_end(self) -> None:
         """Moves on to the next epoch's order."""

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from kseq.config.checks import check_boolean, check_integer
-from kseq.data.buckets import (
-    Indices,
+from kseq.data.batches import Indices
+from kseq.data.encoding import (
     LengthCounts,
     RaggedRows,
-    check_kept,
-    encoded_chunks,
+    check_not_empty,
+    encode_chunks,
 )
 from kseq.data.vocabulary import Ids, Vocabulary, check_vocabulary
 from kseq.storage.atomic_files import whole_folder
@@ -288,7 +288,7 @@ def write_shards(
     """
     shard_size = check_integer("shard_size", shard_size, 1)
     check_boolean("overwrite", overwrite)
-    chunks = encoded_chunks(
+    chunks = encode_chunks(
         pairs,
         source_vocab,
         target_vocab,
@@ -311,7 +311,7 @@ def write_shards(
                     writer = None
         if writer is not None:
             shards.append(writer.close())
-        check_kept(counts, max_source_length, max_target_length)
+        check_not_empty(counts, max_source_length, max_target_length)
         index = {
             "version": FORMAT_VERSION,
             "fingerprints": {

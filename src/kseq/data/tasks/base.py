@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kseq.config.checks import check_integer
-from kseq.data.batches import Batch, batch_of, stream_dataset
+from kseq.data.batches import Batch, make_batch, stream_dataset
 from kseq.data.examples import Examples
 from kseq.data.vocabulary import Ids, Vocabulary
 
@@ -227,7 +227,7 @@ class Task(abc.ABC):
         seed = check_integer("seed", seed, 0)
         step = check_integer("step", step, 0)
         rng = _generator(seed, _STREAM, step)
-        return batch_of(*self._render(self._draw(rng, batch_size)))
+        return make_batch(*self._render(self._draw(rng, batch_size)))
 
     def stream(
         self, batch_size: int, seed: int = 0, initial_step: int = 0
