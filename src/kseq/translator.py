@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from kseq.data import Vocabulary
-from kseq.data.vocabulary import load_side, save_side
+from kseq.data.vocabulary_files import load_vocabulary, save_vocabulary
 from kseq.decoding import Hypotheses, LengthRatio
 from kseq.models import Ensemble, Seq2Seq, score
 from kseq.storage.atomic_files import whole_folder
@@ -303,7 +303,7 @@ class Translator:
                 Translation(
                     texts[k],
                     float(found.scores[0, k]),
-                    self.target_vocab.names(tokens),
+                    self.target_vocab.ids_to_tokens(tokens),
                     found.log_probs[0, k, :length].tolist(),
                     truncated,
                     None
@@ -338,8 +338,12 @@ class Translator:
             self.model.save(ModelFolder(temporary).model)
             ModelFolder(temporary).write_config(
                 {
-                    "source_vocab": save_side(temporary, "source", self.source_vocab),
-                    "target_vocab": save_side(temporary, "target", self.target_vocab),
+                    "source_vocab": save_vocabulary(
+                        temporary, "source", self.source_vocab
+                    ),
+                    "target_vocab": save_vocabulary(
+                        temporary, "target", self.target_vocab
+                    ),
                     "length_ratio": (
                         None if ratio is None else dataclasses.asdict(ratio)
                     ),
@@ -402,8 +406,8 @@ class Translator:
         ratio = config.get("length_ratio")
         return cls(
             _load(place.find_checkpoint(checkpoint)),
-            load_side(place.path, "source", config["source_vocab"]),
-            load_side(place.path, "target", config["target_vocab"]),
+            load_vocabulary(place.path, "source", config["source_vocab"]),
+            load_vocabulary(place.path, "target", config["target_vocab"]),
             None if ratio is None else LengthRatio(**ratio),
         )
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kseq.config.checks import check_boolean, check_integer
-from kseq.data.vocabulary import END, PAD, START, Ids
+from kseq.data.vocabulary import Ids
+from kseq.special_tokens import END, PAD, START
 
 if TYPE_CHECKING:
     import tensorflow as tf

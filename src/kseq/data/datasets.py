@@ -34,7 +34,8 @@ from kseq.data.buckets import (
 )
 from kseq.data.examples import Examples
 from kseq.data.shards import ShardedExamples
-from kseq.data.vocabulary import PAD, Ids
+from kseq.data.vocabulary import Ids
+from kseq.special_tokens import PAD
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -17,8 +17,9 @@ from kseq.config.checks import check_integer
 from kseq.data.batches import Indices, row_lengths
 from kseq.data.corpora.corpus import Corpus
 from kseq.data.examples import Examples
-from kseq.data.vocabulary import END, PAD, Ids, Vocabulary, check_vocabulary
+from kseq.data.vocabulary import Ids, Vocabulary, check_vocabulary
 from kseq.progress import progress
+from kseq.special_tokens import END, PAD
 
 OVERLONG = ("drop", "truncate")
 

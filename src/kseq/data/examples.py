@@ -13,7 +13,8 @@ from kseq.data import tokenizers
 from kseq.data.batches import Batch, make_batch, pairs_dataset, row_lengths
 from kseq.data.keras_arrays import Side, Symbol, Symbols
 from kseq.data.tokenizers import Identifier, Tokenizer, UntrainedTokenizer
-from kseq.data.vocabulary import END, PAD, START, Ids, Vocabulary, check_vocabulary
+from kseq.data.vocabulary import Ids, Vocabulary, check_vocabulary
+from kseq.special_tokens import END, PAD, START
 
 if TYPE_CHECKING:
     import keras

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kseq.config.checks import check_texts
-from kseq.data.vocabulary import END, PAD, SPECIAL_TOKENS, START, Ids
+from kseq.data.vocabulary import Ids
+from kseq.special_tokens import END, PAD, SPECIAL_TOKENS, START
 
 Symbols = Iterable[str] | Mapping[str, int]
 Symbol = str | int

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from kseq.config.checks import check_integer, check_number
-from kseq.data.vocabulary import END, UNK
 from kseq.decoding import BeamSearch
 from kseq.sagemaker.messages import Answer, Instance, RequestError, source_ids
 from kseq.serving.batcher import Batcher, QueueFullError, StoppedError
+from kseq.special_tokens import END, UNK
 from kseq.translator import Translation, Translator
 
 # Bodies above it are not read in the thread that serves all clients.

@@ -148,7 +148,7 @@ def binary_lines(
         ) from error
 
 
-def decoded(line: bytes, name: str, number: int) -> str:
+def decode_line(line: bytes, name: str, number: int) -> str:
     """Returns a line as a text.
 
     Args:
@@ -233,7 +233,7 @@ def _texts_of_file(path: str) -> Iterator[str]:
 
 def _texts(stream: BinaryIO, name: str) -> Iterator[str]:
     for number, line in enumerate(binary_lines(stream, name), 1):
-        yield decoded(line, name, number)
+        yield decode_line(line, name, number)
 
 
 def _skip_rest(stream: BinaryIO) -> None:

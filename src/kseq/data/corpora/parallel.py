@@ -10,7 +10,7 @@ from kseq.data.corpora.lines import (
     NotUTF8Error,
     Path,
     check_files,
-    decoded,
+    decode_line,
 )
 
 ON_INVALID = ("error", "skip")
@@ -106,7 +106,7 @@ def _pairs(
             continue
         try:
             source, target = (
-                decoded(line, file, number)
+                decode_line(line, file, number)
                 for line, file in zip(row, files, strict=True)
             )
         except NotUTF8Error:

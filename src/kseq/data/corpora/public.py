@@ -8,7 +8,7 @@ from typing import Any
 from kseq.config.checks import check_boolean
 from kseq.data.corpora.corpus import Corpus, Reading
 from kseq.data.corpora.downloads import fetch
-from kseq.data.corpora.lines import decoded
+from kseq.data.corpora.lines import decode_line
 from kseq.data.corpora.parallel import read_parallel
 
 CMUDICT_URL = (
@@ -219,11 +219,11 @@ def multi30k(
 def _entries(reading: Reading, path: str) -> Iterator[tuple[str, str]]:
     """Reads the words of a CMUDict file, each with one pronunciation."""
     for number, line in enumerate(reading.lines(path), 1):
-        word, *phonemes = decoded(line, path, number).split() or [""]
+        word, *phonemes = decode_line(line, path, number).split() or [""]
         if not phonemes:
             raise ValueError(
                 f"{path}, line {number}: must be a word and its phonemes. Received: "
-                f"{decoded(line, path, number)!r}."
+                f"{decode_line(line, path, number)!r}."
             )
         yield _VARIANT.sub("", word), " ".join(phonemes)
 

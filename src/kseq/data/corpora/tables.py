@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kseq.config.checks import check_boolean, check_integer
 from kseq.data.corpora.corpus import Corpus, Reading
-from kseq.data.corpora.lines import Path, check_files, decoded
+from kseq.data.corpora.lines import Path, check_files, decode_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,7 +172,7 @@ def _rows(
     row: list[str] = []
     quoted: list[str] | None = None  # what is read of a field whose quote is open
     for number, line in enumerate(reading.lines(path), 1):
-        text = decoded(line, path, number)
+        text = decode_line(line, path, number)
         if quoted is None:
             first = number
             if not (quotes and '"' in text):

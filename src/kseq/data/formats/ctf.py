@@ -19,13 +19,9 @@ from typing import Any, BinaryIO
 
 from kseq.config.checks import check_boolean, check_texts
 from kseq.data.corpora.corpus import Corpus, Reading
-from kseq.data.corpora.lines import Path, check_files, decoded, read_lines
-from kseq.data.vocabulary import (
-    END_TOKEN,
-    SPECIAL_TOKENS,
-    START_TOKEN,
-    Vocabulary,
-)
+from kseq.data.corpora.lines import Path, check_files, decode_line, read_lines
+from kseq.data.vocabulary import Vocabulary
+from kseq.special_tokens import END_TOKEN, SPECIAL_TOKENS, START_TOKEN
 from kseq.storage.atomic_files import whole_file
 
 Symbols = Path | Iterable[str]
@@ -229,7 +225,7 @@ def _lines(reading: Reading, file: str) -> Iterator[tuple[int, bool, dict[str, s
     current: int | None = None
     has_ids: bool | None = None
     for number, line in enumerate(reading.lines(file), 1):
-        text = decoded(line, file, number)
+        text = decode_line(line, file, number)
         if not text.strip():
             continue
         prefix, *fields = text.split("|")

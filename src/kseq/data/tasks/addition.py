@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from kseq.config.checks import check_boolean, check_integer
 from kseq.data.tasks.base import Problems, Task, pack_rows
-from kseq.data.vocabulary import END, PAD, Ids, Vocabulary
+from kseq.data.vocabulary import Ids, Vocabulary
+from kseq.special_tokens import END, PAD
 
 
 class AdditionTask(Task):

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from kseq.config.checks import check_integer
 from kseq.data.tasks.base import Problems, Task, pack_rows
-from kseq.data.vocabulary import END, PAD, SPECIAL_TOKENS, Ids, Vocabulary
+from kseq.data.vocabulary import Ids, Vocabulary
+from kseq.special_tokens import END, PAD, SPECIAL_TOKENS
 
 # A drawn symbol is 1 more than its number, 0 where a row has ended; the ids of the
 # symbols follow those of the special tokens.
