@@ -15,6 +15,7 @@ from kseq.data import Vocabulary
 from kseq.data.vocabulary_files import load_vocabulary, save_vocabulary
 from kseq.decoding import Hypotheses, LengthRatio
 from kseq.models import Ensemble, Seq2Seq, score
+from kseq.special_tokens import PAD
 from kseq.storage.atomic_files import whole_folder
 from kseq.storage.model_folder import ModelFolder
 
@@ -231,7 +232,7 @@ class Translator:
         if max_length is None:
             max_length = self.length_ratio
         # </s> alone is an empty source: what a model says to it is noise.
-        filled = (ids != 0).sum(axis=1) > 1
+        filled = (ids != PAD).sum(axis=1) > 1
         outputs: list[list[Translation]] = [[] for _ in ids]
         if filled.any():
             of_rows = not isinstance(max_length, LengthRatio) and np.ndim(max_length)

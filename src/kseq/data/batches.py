@@ -58,29 +58,30 @@ def row_lengths(ids: Ids) -> Indices:
     return lengths
 
 
-def decoder_inputs(target: Ids) -> Ids:
-    """Returns `<s> y1 .. yn` for rows of `y1 .. yn </s>`.
+def shift_targets(target: Any) -> Any:
+    """Returns the decoder's inputs, `<s> y1 .. yn`, for targets `y1 .. yn </s>`.
 
     Args:
-        target: int32 array of shape `(batch, time)`, each row ended by `</s>` and
-            padded on the right.
+        target: int32 array or tensor of shape `(batch, time)`, each row ended by `</s>`
+            and padded on the right.
 
     Returns:
-        int32 array of shape `(batch, time)`.
+        int32 array or tensor of shape `(batch, time)`.
 
     Example:
         >>> import numpy as np
-        >>> from kseq.data.batches import decoder_inputs
-        >>> decoder_inputs(np.array([[7, 8, 3], [9, 3, 0]], dtype="int32"))
+        >>> from kseq.data.batches import shift_targets
+        >>> shift_targets(np.array([[7, 8, 3], [9, 3, 0]], dtype="int32"))
         array([[2, 7, 8],
                [2, 9, 0]], dtype=int32)
     """
-    shifted = np.empty_like(target)
-    shifted[:, :1] = START
-    shifted[:, 1:] = target[:, :-1]
-    # Nothing is predicted from `</s>`, so it is no decoder input.
-    shifted[shifted == END] = PAD
-    return shifted
+    library: Any = np
+    if not isinstance(target, np.ndarray):
+        import tensorflow as library
+    start = library.zeros_like(target[:, :1]) + START  # (batch, 1)
+    shifted = library.concat([start, target[:, :-1]], axis=1)  # (batch, time)
+    # Nothing is predicted after `</s>`, so it is not a decoder input.
+    return library.where(shifted == END, PAD, shifted)
 
 
 def make_batch(source: Ids, target: Ids) -> Batch:
@@ -95,7 +96,7 @@ def make_batch(source: Ids, target: Ids) -> Batch:
         and `decoder_inputs`, `(batch, target_time)`; and the targets,
         `(batch, target_time)`.
     """
-    inputs = {"encoder_inputs": source, "decoder_inputs": decoder_inputs(target)}
+    inputs = {"encoder_inputs": source, "decoder_inputs": shift_targets(target)}
     return inputs, target
 
 
@@ -376,14 +377,12 @@ def _distributed(
 
 
 def _tensors(source: tf.Tensor, target: tf.Tensor) -> Any:
-    """Does what `make_batch` does, in a graph."""
+    """Returns the batch of two tensors, with their ranks set."""
     import tensorflow as tf
 
     source = tf.ensure_shape(source, [None, None])  # (batch, source_time)
     target = tf.ensure_shape(target, [None, None])  # (batch, target_time)
-    shifted = tf.pad(target[:, :-1], [[0, 0], [1, 0]], constant_values=START)
-    shifted = tf.where(shifted == END, PAD, shifted)  # (batch, target_time)
-    return {"encoder_inputs": source, "decoder_inputs": shifted}, target
+    return make_batch(source, target)
 
 
 def _with_cardinality(dataset: tf.data.Dataset, size: int) -> tf.data.Dataset:
