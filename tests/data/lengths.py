@@ -15,7 +15,7 @@ def sides(pairs: list) -> tuple[np.ndarray, np.ndarray]:
 
 
 def skewed(size: int, longest: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """Lengths as of sentences: many short ones, a long tail, sides alike."""
+    """Lengths like those of sentences: mostly short, a long tail, correlated sides."""
     rng = np.random.default_rng(0)
     source = np.exp(rng.normal(2.5, 0.6, size))
     target = source * np.exp(rng.normal(0.2, 0.2, size))

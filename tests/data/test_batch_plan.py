@@ -10,6 +10,45 @@ from kseq.data import choose_buckets, plan_batches
 from kseq.data.batches import epoch_order
 
 
+def test_without_shuffling_batches_go_from_short_to_long() -> None:
+    plan = plan_batches(
+        [9, 2, 9, 2, 2],
+        [9, 2, 9, 2, 2],
+        batch_size=2,
+        buckets=[(2, 2), (9, 9)],
+        shuffle=False,
+    )
+    assert [batch.tolist() for batch in plan] == [[1, 3], [4, 0], [2]]
+
+
+def test_remaining_pairs_too_many_for_the_next_bucket_make_a_batch() -> None:
+    # Three pairs of length 2 remain, and a batch of 12 tokens has one pair of length 9.
+    lengths = [2] * 9 + [9, 9]
+    plan = plan_batches(
+        lengths,
+        lengths,
+        batch_size=12,
+        batch_type="tokens",
+        buckets=[(2, 2), (9, 9)],
+        shuffle=False,
+    )
+    assert [len(batch) for batch in plan] == [6, 3, 1, 1]
+
+
+def test_remaining_pairs_do_not_move_to_an_empty_bucket() -> None:
+    plan = plan_batches(
+        [2, 2, 2], [2, 2, 2], batch_size=2, buckets=[(2, 2), (9, 9)], shuffle=False
+    )
+    assert [batch.tolist() for batch in plan] == [[0, 1], [2]]
+
+
+def test_a_target_longer_than_the_batch_size_is_a_batch() -> None:
+    plan = plan_batches(
+        [1, 1, 1], [3, 99, 3], batch_size=6, batch_type="tokens", shuffle=False
+    )
+    assert [batch.tolist() for batch in plan] == [[0], [1], [2]]
+
+
 @given(
     pairs=pairs_of_lengths,
     count=st.integers(0, 5),
@@ -52,7 +91,7 @@ def test_an_epoch_has_each_pair_once_in_batches_within_size_and_bucket(
 
 
 @given(pairs=pairs_of_lengths, batch_size=st.integers(1, 20))
-def test_a_batch_has_pairs_of_its_bucket_and_leftovers_of_shorter_ones(
+def test_a_batch_has_pairs_of_its_bucket_and_remaining_ones_of_shorter_buckets(
     pairs: list, batch_size: int
 ) -> None:
     source, target = sides(pairs)
@@ -65,11 +104,11 @@ def test_a_batch_has_pairs_of_its_bucket_and_leftovers_of_shorter_ones(
         ]
     )
     mixed = [batch for batch in plan if len(set(bucket[batch])) > 1]
-    # At each boundary one batch at most is mixed.
+    # At most one batch per boundary is mixed.
     assert len(mixed) < len(buckets)
 
 
-def test_order_changes_with_the_seed_and_the_epoch_alone() -> None:
+def test_order_depends_only_on_seed_and_epoch() -> None:
     source, target = skewed(300)
     buckets = choose_buckets(source, target, 3)
 
@@ -80,66 +119,25 @@ def test_order_changes_with_the_seed_and_the_epoch_alone() -> None:
         return [batch.tolist() for batch in batches]
 
     assert plan(1, 2) == plan(1, 2)
-    # Both the batches and what is in them.
+    # Both the batches and their pairs change.
     for other in (plan(1, 3), plan(2, 2)):
         assert plan(1, 2) != other
         assert sorted(map(sorted, plan(1, 2))) != sorted(map(sorted, other))
-    # Long and short batches come in turn.
+    # Long and short batches alternate.
     widths = [int(target[batch].max()) for batch in plan(1, 2)]
     assert widths != sorted(widths)
 
 
-def test_without_shuffling_batches_go_from_short_to_long_in_the_order_given() -> None:
-    plan = plan_batches(
-        [9, 2, 9, 2, 2],
-        [9, 2, 9, 2, 2],
-        batch_size=2,
-        buckets=[(2, 2), (9, 9)],
-        shuffle=False,
-    )
-    assert [batch.tolist() for batch in plan] == [[1, 3], [4, 0], [2]]
-
-
-def test_leftovers_that_no_longer_batch_could_hold_stay_together() -> None:
-    # Three of length 2 are left over, and a batch of 12 tokens has one of length 9.
-    lengths = [2] * 9 + [9, 9]
-    plan = plan_batches(
-        lengths,
-        lengths,
-        batch_size=12,
-        batch_type="tokens",
-        buckets=[(2, 2), (9, 9)],
-        shuffle=False,
-    )
-    assert [len(batch) for batch in plan] == [6, 3, 1, 1]
-
-
-def test_empty_buckets_take_no_leftovers() -> None:
-    plan = plan_batches(
-        [2, 2, 2], [2, 2, 2], batch_size=2, buckets=[(2, 2), (9, 9)], shuffle=False
-    )
-    assert [batch.tolist() for batch in plan] == [[0, 1], [2]]
-
-
-def test_without_buckets_the_batches_are_those_of_the_epochs_order() -> None:
+def test_without_buckets_batches_follow_epoch_order() -> None:
     source, target = skewed(25)
     plan = plan_batches(source, target, batch_size=7, seed=3, epoch=4)
     assert [len(batch) for batch in plan] == [7, 7, 7, 4]
     assert np.concatenate(plan).tolist() == epoch_order(25, seed=3, epoch=4).tolist()
 
 
-def test_a_target_longer_than_a_batch_of_tokens_is_a_batch() -> None:
-    plan = plan_batches(
-        [1, 1, 1], [3, 99, 3], batch_size=6, batch_type="tokens", shuffle=False
-    )
-    assert [batch.tolist() for batch in plan] == [[0], [1], [2]]
-
-
 @pytest.mark.parametrize("batch_type", ["pairs", "tokens"])
 @pytest.mark.parametrize("bucketed", [True, False])
-def test_a_million_pairs_are_planned_in_a_moment(
-    batch_type: str, bucketed: bool
-) -> None:
+def test_a_million_pairs_are_planned_quickly(batch_type: str, bucketed: bool) -> None:
     source, target = skewed(1_000_000)
     buckets = choose_buckets(source, target) if bucketed else None
     began = time.process_time()

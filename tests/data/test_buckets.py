@@ -7,8 +7,12 @@ from hypothesis import given
 from kseq.data import choose_buckets, even_buckets
 
 
+def test_enough_buckets_leave_no_padding() -> None:
+    assert choose_buckets([2, 5, 9, 5], [3, 5, 9, 5]) == ((2, 3), (5, 5), (9, 9))
+
+
 @given(pairs=pairs_of_lengths, count=st.integers(1, 6))
-def test_buckets_rise_and_hold_every_pair(pairs: list, count: int) -> None:
+def test_buckets_increase_and_fit_every_pair(pairs: list, count: int) -> None:
     source, target = sides(pairs)
     buckets = choose_buckets(source, target, count)
     assert 1 <= len(buckets) <= count
@@ -20,7 +24,7 @@ def test_buckets_rise_and_hold_every_pair(pairs: list, count: int) -> None:
 
 
 @given(pairs=pairs_of_lengths, width=st.integers(1, 12))
-def test_even_buckets_rise_by_their_width_and_hold_every_pair(
+def test_even_buckets_increase_by_their_width_and_fit_every_pair(
     pairs: list, width: int
 ) -> None:
     source, target = sides(pairs)
@@ -31,13 +35,13 @@ def test_even_buckets_rise_by_their_width_and_hold_every_pair(
     steps = np.diff(bounds, axis=0)
     assert steps.min() >= 0
     assert steps.max() <= width
-    # The longer side, by the mean ratio, has the whole width wherever it goes on.
+    # The longer side, by the mean ratio, has steps of the whole width until its end.
     longer = 0 if np.mean(target / source) <= 1 else 1
     inner = bounds[1:-1, longer] < bounds[-1, longer]
     assert (steps[:-1, longer][inner] == width).all()
 
 
-def fixed_tokens(source: np.ndarray, target: np.ndarray, buckets: list) -> int:
+def tokens_in_buckets(source: np.ndarray, target: np.ndarray, buckets: list) -> int:
     return sum(
         next(a + b for a, b in buckets if s <= a and t <= b)
         for s, t in zip(source, target, strict=True)
@@ -49,14 +53,10 @@ def fixed_tokens(source: np.ndarray, target: np.ndarray, buckets: list) -> int:
 )
 def test_no_other_two_buckets_need_fewer_tokens(pairs: list) -> None:
     source, target = sides(pairs)
-    found = fixed_tokens(source, target, choose_buckets(source, target, 2))
+    found = tokens_in_buckets(source, target, choose_buckets(source, target, 2))
     last = (int(source.max()), int(target.max()))
     others = [[(s, t), last] for s in range(1, 5) for t in range(1, 5)]
-    assert found <= min(fixed_tokens(source, target, other) for other in others)
-
-
-def test_enough_buckets_leave_no_padding() -> None:
-    assert choose_buckets([2, 5, 9, 5], [3, 5, 9, 5]) == ((2, 3), (5, 5), (9, 9))
+    assert found <= min(tokens_in_buckets(source, target, other) for other in others)
 
 
 def test_buckets_save_most_of_the_padding_of_skewed_lengths() -> None:
@@ -67,7 +67,7 @@ def test_buckets_save_most_of_the_padding_of_skewed_lengths() -> None:
     assert padding(source, target) > 0.5
 
 
-def test_a_tail_of_thousands_of_tokens_is_bucketed_too() -> None:
+def test_buckets_fit_a_tail_of_thousands_of_tokens() -> None:
     source, target = skewed(5000, longest=60)
     source[7], target[11] = 9000, 7000
     buckets = choose_buckets(source, target)

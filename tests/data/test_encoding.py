@@ -13,13 +13,23 @@ WORDS = Vocabulary(["a", "b", "c"])
 texts = st.lists(st.sampled_from("abcd"), max_size=12).map(" ".join)
 
 
+def test_a_pair_over_a_limit_is_dropped_or_truncated() -> None:
+    pairs = [("a b", "b"), ("a a a a", "b b"), ("b", "a a")]
+    examples, counts = encode_pairs(pairs, WORDS, WORDS, max_source_length=3)
+    assert examples.source_texts() == ["a b", "b"]
+    assert examples.target_texts() == ["b", "a a"]
+    assert counts == LengthCounts(3, 1, 0, longest_source=4, longest_target=2)
+    options = {"max_source_length": 3, "overlong": "truncate"}
+    examples, counts = encode_pairs(pairs, WORDS, WORDS, **options)
+    assert examples.source_texts() == ["a b", "a a a", "b"]
+    assert counts == LengthCounts(3, 0, 1, longest_source=4, longest_target=2)
+
+
 @given(
     pairs=st.lists(st.tuples(texts, texts), min_size=1, max_size=20),
     limits=st.tuples(*[st.none() | st.integers(1, 12)] * 2),
 )
-def test_exactly_the_pairs_within_the_limits_are_kept(
-    pairs: list, limits: tuple
-) -> None:
+def test_only_pairs_within_the_limits_remain(pairs: list, limits: tuple) -> None:
     def fits(pair: tuple[str, str]) -> bool:
         return all(
             limit is None or len(text.split()) <= limit
@@ -42,7 +52,7 @@ def test_exactly_the_pairs_within_the_limits_are_kept(
         longest_source=max(len(source.split()) for source, _ in pairs),
         longest_target=max(len(target.split()) for _, target in pairs),
     )
-    assert counts.kept == len(examples)
+    assert counts.remaining == len(examples)
 
 
 @given(
@@ -61,8 +71,8 @@ def test_truncation_keeps_every_pair_and_its_first_tokens(
         overlong="truncate",
     )
     for side, ids in enumerate((examples.source, examples.target)):
-        cut = [" ".join(pair[side].split()[: limits[side]]) for pair in pairs]
-        np.testing.assert_array_equal(ids, WORDS.encode(cut))
+        truncated = [" ".join(pair[side].split()[: limits[side]]) for pair in pairs]
+        np.testing.assert_array_equal(ids, WORDS.encode(truncated))
     assert counts.truncated == sum(
         any(len(pair[side].split()) > limits[side] for side in (0, 1)) for pair in pairs
     )
@@ -78,7 +88,7 @@ def test_pairs_of_many_chunks_stay_in_order() -> None:
     assert counts.pairs == 3000
 
 
-def test_a_huge_line_that_is_dropped_costs_its_own_length_only() -> None:
+def test_a_dropped_line_only_takes_the_memory_of_its_own_length() -> None:
     huge = "a " * 200_000
 
     def pairs() -> Iterator[tuple[str, str]]:
@@ -93,7 +103,7 @@ def test_a_huge_line_that_is_dropped_costs_its_own_length_only() -> None:
         tracemalloc.stop()
     assert len(examples) == 999
     assert counts.longest_source == 200_000
-    # A thousand rows as long as it would take 800 MB.
+    # A thousand rows of this length would take 800 MB.
     assert peak < 80e6
 
 

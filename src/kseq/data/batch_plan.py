@@ -19,13 +19,14 @@ BATCH_TYPES = ("pairs", "tokens")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BatchPlan:
-    """The batches of an epoch, before any of their pairs is read.
+    """The batches of an epoch, as indices of pairs.
 
     Args:
-        order: int64 array of shape `(pairs,)`, all pairs, batch after batch.
-        starts: int64 array of shape `(batches,)`, where each batch begins in `order`.
-        stops: int64 array of shape `(batches,)`, where it ends.
-        buckets: int64 array of shape `(batches,)`, the bucket that each is of.
+        order: int64 array of shape `(pairs,)`, the indices of all pairs, batch after
+            batch.
+        starts: int64 array of shape `(batches,)`, the start of each batch in `order`.
+        stops: int64 array of shape `(batches,)`, the end of each batch in `order`.
+        buckets: int64 array of shape `(batches,)`, the bucket of each batch.
     """
 
     order: Indices
@@ -38,7 +39,7 @@ class BatchPlan:
         return len(self.starts)
 
     def rows(self, batch: int) -> Indices:
-        """Returns the pairs of one batch."""
+        """Returns the indices of the pairs of one batch."""
         return self.order[self.starts[batch] : self.stops[batch]]
 
 
@@ -53,36 +54,35 @@ def plan_batches(
     seed: int = 0,
     epoch: int = 0,
 ) -> list[Indices]:
-    """Shares out the pairs of an epoch among batches, the same wherever it is asked.
+    """Distributes the pairs of an epoch over batches.
 
-    Each pair is in one batch. The pairs of a bucket are put in random order and cut
-    into batches; then the batches of all buckets are put in random order. What is left
-    over of a bucket joins the next longer one, where it fits as well, and fills up a
-    batch there: so all batches but one are full, and none of a few rows weighs as much
-    in training as the others. Only where a batch of the next bucket could not hold all
-    that is left (`"tokens"`) does it make a smaller batch. The number of batches in
-    buckets is the same in every epoch.
+    The result depends only on the arguments. Each pair is in one batch. The pairs of a
+    bucket are shuffled and split into batches, then the batches of all buckets are
+    shuffled. Remaining pairs of a bucket move to the next longer bucket and fill up a
+    batch there, so all batches except one are full: a small batch would count as much
+    in training as a full one. With `"tokens"`, remaining pairs make a smaller batch if
+    they do not fit in one batch of the next bucket. With buckets, the number of batches
+    is the same in every epoch.
 
-    With `batch_type="tokens"` a batch of a bucket has as many pairs as may be of the
-    bucket's longest target, at least one: a target longer than `batch_size` is not an
-    error, but a batch by itself.
+    With `batch_type="tokens"`, a batch has as many pairs of its bucket's maximum target
+    length as fit in `batch_size`, at least one. A target longer than `batch_size` is in
+    a batch of its own.
 
     Args:
-        source_lengths: integers of shape `(pairs,)`, tokens of each source, `</s>`
-            included.
-        target_lengths: integers of shape `(pairs,)`, of each target, likewise.
-        batch_size: int, the size of a batch: pairs, or target tokens.
-        batch_type: str, `"pairs"` or `"tokens"`: whether `batch_size` is the number of
-            pairs, or the most target tokens, padding included: pairs x longest target.
-            Defaults to `"pairs"`.
-        buckets: sequence of `(source, target)` boundaries, rising on both sides, as
-            `choose_buckets` returns them; or None, batches of pairs of any length,
-            which with `batch_type="pairs"` are those of `epoch_order`. Defaults to
-            None.
-        shuffle: bool; False keeps the order of the pairs within a bucket, and goes from
-            the shortest bucket to the longest. Defaults to True.
-        seed: int, together with the epoch it decides the order. Defaults to 0.
-        epoch: int. Defaults to 0.
+        source_lengths: integers of shape `(pairs,)`, the number of tokens of each
+            source, including `</s>`.
+        target_lengths: integers of shape `(pairs,)`, the same for the targets.
+        batch_size: int, the size of a batch, in pairs or target tokens.
+        batch_type: str, the unit of `batch_size`: `"pairs"`, or `"tokens"` for the
+            maximum number of target tokens including padding (pairs x longest target).
+            Default: `"pairs"`.
+        buckets: sequence of `(source, target)` boundaries, increasing on both sides, as
+            from `choose_buckets`; or None for batches of pairs of any length, in the
+            order of `epoch_order` with `batch_type="pairs"`. Default: None.
+        shuffle: bool, whether to shuffle. False keeps the order of the pairs in a
+            bucket, and orders the buckets from short to long. Default: True.
+        seed: int, determines the order together with `epoch`. Default: 0.
+        epoch: int, the number of the epoch. Default: 0.
 
     Returns:
         list of int64 arrays, the indices of the pairs of each batch.
@@ -90,7 +90,7 @@ def plan_batches(
     Raises:
         TypeError: if an argument has the wrong type.
         ValueError: if a number is out of range, `batch_type` is unknown, the buckets do
-            not rise, or a pair fits in none of them.
+            not increase, or a pair fits in no bucket.
 
     Example:
         >>> from kseq.data import plan_batches
@@ -126,7 +126,7 @@ def make_plan(
     shuffle: bool,
     key: Sequence[int],
 ) -> BatchPlan:
-    """Does what `plan_batches` does, with arguments that have been checked.
+    """Plans batches like `plan_batches`, from checked arguments.
 
     Args:
         source_lengths: int64 array of shape `(pairs,)`.
@@ -135,7 +135,7 @@ def make_plan(
         batch_type: str, `"pairs"` or `"tokens"`.
         buckets: tuple of `(source, target)` boundaries, or None.
         shuffle: bool.
-        key: sequence of int, what decides the order.
+        key: sequence of int, the seed of the random order.
 
     Returns:
         A `BatchPlan`.
@@ -154,27 +154,28 @@ def make_plan(
         stops = np.append(starts[1:], pairs)
         return BatchPlan(order, starts, stops, np.zeros_like(starts))
     bucket = assign_buckets(source_lengths, target_lengths, buckets)
-    # Of the smallest type that does, for numpy sorts those in linear time.
-    own = bucket[order].astype(np.min_scalar_type(len(buckets)))
-    order = order[np.argsort(own, kind="stable")]
+    # numpy sorts the smallest integer types in linear time.
+    ordered = bucket[order].astype(np.min_scalar_type(len(buckets)))
+    order = order[np.argsort(ordered, kind="stable")]
     counts = np.bincount(bucket, minlength=len(buckets))
-    starts, stops, of = split_buckets(
+    starts, stops, bucket_of_batch = split_buckets(
         counts, pairs_per_batch(buckets, batch_size, batch_type)
     )
     if shuffle:
         batches = rng.permutation(len(starts))
-        starts, stops, of = starts[batches], stops[batches], of[batches]
-    return BatchPlan(order, starts, stops, of)
+        starts, stops = starts[batches], stops[batches]
+        bucket_of_batch = bucket_of_batch[batches]
+    return BatchPlan(order, starts, stops, bucket_of_batch)
 
 
 def pairs_per_batch(
     buckets: Buckets, batch_size: int, batch_type: str
 ) -> tuple[int, ...]:
-    """Returns how many pairs a full batch of each bucket has.
+    """Returns the number of pairs in a full batch of each bucket.
 
     Args:
         buckets: tuple of `(source, target)` boundaries.
-        batch_size: int, pairs or target tokens.
+        batch_size: int, in pairs or target tokens.
         batch_type: str, `"pairs"` or `"tokens"`.
     """
     if batch_type == "pairs":
@@ -183,47 +184,47 @@ def pairs_per_batch(
 
 
 def split_buckets(
-    counts: npt.NDArray[np.int64], most: Sequence[int]
+    counts: npt.NDArray[np.int64], sizes: Sequence[int]
 ) -> tuple[Indices, Indices, Indices]:
-    """Cuts the pairs of all buckets, one bucket after the other, into batches.
+    """Splits the pairs of all buckets, sorted by bucket, into batches.
 
     Args:
-        counts: int64 array of shape `(buckets,)`, the pairs of each bucket.
-        most: the most pairs that a batch of each bucket may have.
+        counts: int64 array of shape `(buckets,)`, the number of pairs in each bucket.
+        sizes: sequence of int, the maximum number of pairs in a batch of each bucket.
 
     Returns:
-        A tuple `(starts, stops, buckets)` of int64 arrays of shape `(batches,)`: where
-        each batch begins and ends, and the bucket that it is of.
+        A tuple `(starts, stops, buckets)` of int64 arrays of shape `(batches,)`: the
+        start, the end and the bucket of each batch.
     """
     filled = np.flatnonzero(counts).tolist()
-    starts, sizes, buckets = [], [], []
+    starts, lengths, buckets = [], [], []
     start = stop = 0
     for bucket, longer in itertools.zip_longest(filled, filled[1:]):
         stop += int(counts[bucket])
-        full, left = divmod(stop - start, most[bucket])
-        begins = start + most[bucket] * np.arange(full)
-        start = stop - left
-        of = np.full(full, bucket)
-        size = np.full(full, most[bucket])
-        if left and (longer is None or left > most[longer]):
-            begins, of = np.append(begins, start), np.append(of, bucket)
-            size = np.append(size, left)
+        size = sizes[bucket]
+        batches, rest = divmod(stop - start, size)
+        bucket_starts = start + size * np.arange(batches)
+        bucket_lengths = np.full(batches, size)
+        start = stop - rest
+        if rest and (longer is None or rest > sizes[longer]):
+            bucket_starts = np.append(bucket_starts, start)
+            bucket_lengths = np.append(bucket_lengths, rest)
             start = stop
-        starts.append(begins)
-        sizes.append(size)
-        buckets.append(of)
-    begin = np.concatenate(starts)
-    return begin, begin + np.concatenate(sizes), np.concatenate(buckets)
+        starts.append(bucket_starts)
+        lengths.append(bucket_lengths)
+        buckets.append(np.full(len(bucket_starts), bucket))
+    begins = np.concatenate(starts)
+    return begins, begins + np.concatenate(lengths), np.concatenate(buckets)
 
 
 def _token_starts(lengths: Indices, batch_size: int) -> Indices:
-    """Returns where batches of at most so many tokens begin, in a given order."""
+    """Returns the starts of batches of at most `batch_size` tokens."""
     starts = [0]
     while True:
         start = starts[-1]
-        # No batch can have more rows than of its first one's length.
-        most = max(1, batch_size // int(lengths[start]))
-        window = np.maximum.accumulate(lengths[start : start + most])
+        # The first row limits the number of rows.
+        rows = max(1, batch_size // int(lengths[start]))
+        window = np.maximum.accumulate(lengths[start : start + rows])
         fits = window * np.arange(1, len(window) + 1) <= batch_size
         stop = start + max(1, int(np.count_nonzero(fits)))
         if stop == len(lengths):
@@ -232,11 +233,11 @@ def _token_starts(lengths: Indices, batch_size: int) -> Indices:
 
 
 def check_batch(batch_size: Any, batch_type: Any) -> tuple[int, str]:
-    """Returns the size and type of a batch, or raises.
+    """Returns the size and type of a batch, or raises an error.
 
     Args:
-        batch_size: anything; integers of 1 or more pass.
-        batch_type: anything; `"pairs"` and `"tokens"` pass.
+        batch_size: any value; integers of at least 1 are valid.
+        batch_type: any value; `"pairs"` and `"tokens"` are valid.
 
     Returns:
         A tuple `(batch_size, batch_type)`.

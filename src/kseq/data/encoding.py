@@ -23,23 +23,23 @@ from kseq.special_tokens import END, PAD
 
 OVERLONG = ("drop", "truncate")
 
-# So many pairs are encoded at a time, and so many characters (rows x longest) in one
-# array: a line without end then costs its own length, not that of a thousand like it.
-_CHUNK = 1024
-_CELLS = 1 << 20
+# Number of pairs per chunk, and maximum number of characters (rows x longest text) per
+# array: one very long text then does not pad a thousand short ones to its length.
+_CHUNK_SIZE = 1024
+_MAX_CELLS = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
 class LengthCounts:
-    """What limits of length have done to a corpus.
+    """Counts of the pairs that limits of length dropped or truncated.
 
     Args:
-        pairs: int, pairs read.
-        dropped: int, those left out for their length.
-        truncated: int, those of which one side or both were cut.
-        longest_source: int, the longest source read, before any limit, in tokens
-            without `</s>`.
-        longest_target: int, the longest target, likewise.
+        pairs: int, number of pairs read. Default: 0.
+        dropped: int, number of pairs dropped for their length. Default: 0.
+        truncated: int, number of pairs with one or both sides truncated. Default: 0.
+        longest_source: int, length of the longest source before any limit, in tokens
+            without `</s>`. Default: 0.
+        longest_target: int, the same for the targets. Default: 0.
     """
 
     pairs: int = 0
@@ -49,12 +49,12 @@ class LengthCounts:
     longest_target: int = 0
 
     @property
-    def kept(self) -> int:
-        """The pairs that are left."""
+    def remaining(self) -> int:
+        """Number of pairs that were not dropped."""
         return self.pairs - self.dropped
 
     def __add__(self, other: LengthCounts) -> LengthCounts:
-        """Returns the counts of two parts of a corpus together."""
+        """Returns the counts of two parts of a corpus, added up."""
         return LengthCounts(
             self.pairs + other.pairs,
             self.dropped + other.dropped,
@@ -66,11 +66,11 @@ class LengthCounts:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RaggedRows:
-    """Rows of ids of unequal length, which take the room of their tokens alone.
+    """Rows of ids of unequal length, stored without padding.
 
     Args:
         ids: int32 array of shape `(tokens,)`.
-        starts: int64 array of shape `(rows,)`, where each row begins in `ids`.
+        starts: int64 array of shape `(rows,)`, the start of each row in `ids`.
         lengths: int64 array of shape `(rows,)`.
     """
 
@@ -87,23 +87,23 @@ class RaggedRows:
         start = self.starts[row]
         return self.ids[start : start + self.lengths[row]]
 
-    def take(self, rows: Any) -> RaggedRows:
-        """Returns some of the rows, with their own tokens alone.
+    def select(self, rows: Any) -> RaggedRows:
+        """Returns some of the rows, with only the tokens of these.
 
         Args:
-            rows: indices or booleans, as numpy takes them.
+            rows: indices, booleans or a slice, as for a numpy array.
         """
         starts, lengths = self.starts[rows], self.lengths[rows]
-        own = np.cumsum(lengths) - lengths  # where the rows begin from now on
-        places = np.arange(lengths.sum()) + np.repeat(starts - own, lengths)
-        return RaggedRows(self.ids[places], own, lengths)
+        new_starts = np.cumsum(lengths) - lengths
+        indices = np.arange(lengths.sum()) + np.repeat(starts - new_starts, lengths)
+        return RaggedRows(self.ids[indices], new_starts, lengths)
 
-    def padded(self, rows: Any, width: int | None = None) -> Ids:
+    def pad(self, rows: Any, width: int | None = None) -> Ids:
         """Returns some of the rows, padded on the right.
 
         Args:
             rows: indices or a slice.
-            width: int or None, the length to pad to. Defaults to None, the longest of
+            width: int or None, the length to pad to. Default: None, the longest of
                 these rows.
 
         Returns:
@@ -126,32 +126,32 @@ def encode_pairs(
     max_target_length: int | None = None,
     overlong: str = "drop",
 ) -> tuple[Examples, LengthCounts]:
-    """Turns pairs of texts into `Examples`, within limits of length.
+    """Encodes pairs of texts as `Examples`, within limits of length.
 
-    The pairs are read once, one after the other. A pair that is dropped costs no more
-    memory than its own tokens; those that are kept make arrays as wide as the longest
-    of them, so a corpus with a few huge lines wants limits. For a corpus larger than
-    memory see `write_shards`.
+    The pairs are read once, one by one. The arrays are as wide as the longest row, so
+    set limits for a corpus with a few very long lines. For a corpus larger than memory
+    use `write_shards`.
 
     Args:
         pairs: iterable of `(source, target)`, each a str.
         source_vocab: `Vocabulary` of the sources.
         target_vocab: `Vocabulary` of the targets.
-        max_source_length: int or None, the most tokens of a source, `</s>` not counted.
-            Defaults to None, no limit.
-        max_target_length: int or None, the most tokens of a target, likewise.
-        overlong: str, what becomes of a pair with a longer side: `"drop"` leaves it
-            out, `"truncate"` keeps the first tokens of that side, ended by `</s>`.
-            Defaults to `"drop"`.
+        max_source_length: int or None, the maximum number of tokens of a source, not
+            counting `</s>`. Default: None, no limit.
+        max_target_length: int or None, the same for targets. Default: None.
+        overlong: str, how to handle a pair with a longer side: `"drop"` leaves it out,
+            `"truncate"` keeps the first tokens of that side, ended by `</s>`. Default:
+            `"drop"`.
 
     Returns:
         A tuple `(examples, counts)`: `Examples` in the order of `pairs`, and
         `LengthCounts`.
 
     Raises:
-        TypeError: if `pairs` holds anything but pairs of strings, or a vocabulary is
+        TypeError: if `pairs` does not consist of pairs of strings, or a vocabulary is
             not a `Vocabulary`.
-        ValueError: if a limit is below 1, `overlong` is unknown, or no pair is left.
+        ValueError: if a limit is below 1, `overlong` is unknown, or all pairs are
+            dropped.
 
     Example:
         >>> from kseq.data import Vocabulary, encode_pairs
@@ -167,7 +167,7 @@ def encode_pairs(
     """
     counts = LengthCounts()
     chunks = []
-    for source, target, more in encode_chunks(
+    for source, target, chunk_counts in encode_chunks(
         pairs,
         source_vocab,
         target_vocab,
@@ -176,9 +176,9 @@ def encode_pairs(
         overlong=overlong,
     ):
         chunks.append((source, target))
-        counts += more
+        counts += chunk_counts
     check_not_empty(counts, max_source_length, max_target_length)
-    sources, targets = (_joined(side) for side in zip(*chunks, strict=True))
+    sources, targets = (_concatenate(side) for side in zip(*chunks, strict=True))
     return Examples(sources, targets, source_vocab, target_vocab), counts
 
 
@@ -191,24 +191,24 @@ def encode_chunks(
     max_target_length: int | None = None,
     overlong: str = "drop",
 ) -> Iterator[tuple[RaggedRows, RaggedRows, LengthCounts]]:
-    """Encodes pairs a chunk at a time, for what must not hold them all.
+    """Encodes pairs in chunks, so that they need not all be in memory.
 
     Args:
-        pairs: as for `encode_pairs`, like all that follows.
+        pairs: as for `encode_pairs`, like the other arguments.
         source_vocab: `Vocabulary` of the sources.
         target_vocab: `Vocabulary` of the targets.
-        max_source_length: int or None.
-        max_target_length: int or None.
-        overlong: str, `"drop"` or `"truncate"`.
+        max_source_length: int or None. Default: None.
+        max_target_length: int or None. Default: None.
+        overlong: str, `"drop"` or `"truncate"`. Default: `"drop"`.
 
     Returns:
-        An iterator of `(source, target, counts)`: the rows of the pairs kept of a
-        chunk, which may be none, and the `LengthCounts` of that chunk. The arguments
-        are checked at the call.
+        An iterator of `(source, target, counts)`: the `RaggedRows` of the pairs in a
+        chunk that were not dropped, which may be none, and the chunk's `LengthCounts`.
+        The arguments are checked at the call.
 
     Raises:
         TypeError: as `encode_pairs`.
-        ValueError: as `encode_pairs`, but for no pair left.
+        ValueError: as `encode_pairs`, but not if all pairs are dropped.
     """
     check_vocabulary("source_vocab", source_vocab)
     check_vocabulary("target_vocab", target_vocab)
@@ -232,15 +232,15 @@ def encode_chunks(
 
     def chunks() -> Iterator[tuple[RaggedRows, RaggedRows, LengthCounts]]:
         total = len(pairs) if isinstance(pairs, Sized) else None
-        shown = iter(_checked(pairs))
-        # A corpus shows how much of its files is read.
+        checked = _check_pairs(pairs)
+        # A corpus shows its own progress.
         if not isinstance(pairs, Corpus):
-            shown = iter(progress(shown, "encoding", total, unit="pairs"))
-        while chunk := list(itertools.islice(shown, _CHUNK)):
+            checked = iter(progress(checked, "encoding", total, unit="pairs"))
+        while chunk := list(itertools.islice(checked, _CHUNK_SIZE)):
             sources, targets = zip(*chunk, strict=True)
-            yield _limited(
-                _encoded(sources, source_vocab),
-                _encoded(targets, target_vocab),
+            yield _apply_limits(
+                _encode(sources, source_vocab),
+                _encode(targets, target_vocab),
                 list(limits.values()),
                 overlong,
             )
@@ -251,30 +251,30 @@ def encode_chunks(
 def check_not_empty(
     counts: LengthCounts, max_source_length: int | None, max_target_length: int | None
 ) -> None:
-    """Raises unless a pair is left.
+    """Raises an error if there are no pairs, or all were dropped.
 
     Args:
         counts: `LengthCounts` of the whole corpus.
-        max_source_length: int or None, the limit that was set.
-        max_target_length: int or None, likewise.
+        max_source_length: int or None, the limit.
+        max_target_length: int or None, the limit.
 
     Raises:
-        ValueError: if no pair is left.
+        ValueError: if no pair remains.
     """
     if not counts.pairs:
-        raise ValueError("`pairs` must hold at least one pair. Received: none.")
-    if not counts.kept:
+        raise ValueError("`pairs` must contain at least one pair. Received: none.")
+    if not counts.remaining:
         raise ValueError(
-            f"`pairs` must hold a pair within the limits: each of the {counts.pairs} "
-            "has a longer side. Received: "
+            f"`pairs` must contain a pair within the limits: each of the "
+            f"{counts.pairs} has a longer side. Received: "
             f"max_source_length={max_source_length}, "
             f"max_target_length={max_target_length}; raise them, or pass "
             "overlong='truncate'."
         )
 
 
-def _checked(pairs: Iterable[Any]) -> Iterator[tuple[str, str]]:
-    """Yields the pairs, or raises an error that says which is none."""
+def _check_pairs(pairs: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """Yields the pairs, or raises an error that names the first invalid one."""
     for index, pair in enumerate(pairs):
         if (
             not isinstance(pair, tuple | list)
@@ -282,21 +282,22 @@ def _checked(pairs: Iterable[Any]) -> Iterator[tuple[str, str]]:
             or not all(isinstance(text, str) for text in pair)
         ):
             raise TypeError(
-                "`pairs` must hold (source, target) strings. Received: "
+                "`pairs` must contain (source, target) strings. Received: "
                 f"{pair!r} of type {type(pair).__name__} at index {index}."
             )
         yield pair[0], pair[1]
 
 
-def _encoded(texts: Sequence[str], vocab: Vocabulary) -> RaggedRows:
-    """Encodes texts, those of like length together."""
+def _encode(texts: Sequence[str], vocab: Vocabulary) -> RaggedRows:
+    """Encodes texts, in groups of similar length."""
     order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
     lengths, ids = [], []
     start = 0
     while start < len(order):
         stop = start + 1
         while (
-            stop < len(order) and (stop + 1 - start) * len(texts[order[stop]]) <= _CELLS
+            stop < len(order)
+            and (stop + 1 - start) * len(texts[order[stop]]) <= _MAX_CELLS
         ):
             stop += 1
         rows = vocab.encode([texts[index] for index in order[start:stop]])
@@ -304,18 +305,18 @@ def _encoded(texts: Sequence[str], vocab: Vocabulary) -> RaggedRows:
         ids.append(rows[rows != PAD])
         start = stop
     length = np.concatenate(lengths)
-    begin = np.cumsum(length) - length
-    place = np.argsort(order)  # where each text has come to stand
-    return RaggedRows(np.concatenate(ids), begin[place], length[place])
+    starts = np.cumsum(length) - length
+    position = np.argsort(order)  # of each text in `order`
+    return RaggedRows(np.concatenate(ids), starts[position], length[position])
 
 
-def _limited(
+def _apply_limits(
     source: RaggedRows,
     target: RaggedRows,
     limits: Sequence[int | None],
     overlong: str,
 ) -> tuple[RaggedRows, RaggedRows, LengthCounts]:
-    """Drops or cuts the pairs that are too long, and counts them."""
+    """Drops or truncates the pairs that are too long, and counts them."""
     sides = (source, target)
     longest = [int(side.lengths.max()) - 1 for side in sides]
     too_long = [
@@ -323,33 +324,33 @@ def _limited(
         for side, limit in zip(sides, limits, strict=True)
     ]
     either = too_long[0] | too_long[1]
-    number = int(either.sum())
+    count = int(either.sum())
     if overlong == "drop":
-        kept_source, kept_target = (side.take(~either) for side in sides)
-        counts = LengthCounts(len(source), number, 0, *longest)
+        source_rows, target_rows = (side.select(~either) for side in sides)
+        counts = LengthCounts(len(source), count, 0, *longest)
     else:
-        kept_source, kept_target = (
-            side if limit is None else _cut(side, where, limit)
-            for side, where, limit in zip(sides, too_long, limits, strict=True)
+        source_rows, target_rows = (
+            side if limit is None else _truncate(side, long, limit)
+            for side, long, limit in zip(sides, too_long, limits, strict=True)
         )
-        counts = LengthCounts(len(source), 0, number, *longest)
-    return kept_source, kept_target, counts
+        counts = LengthCounts(len(source), 0, count, *longest)
+    return source_rows, target_rows, counts
 
 
-def _cut(rows: RaggedRows, where: npt.NDArray[np.bool_], limit: int) -> RaggedRows:
-    """Cuts some rows to so many tokens and `</s>`."""
+def _truncate(rows: RaggedRows, where: npt.NDArray[np.bool_], limit: int) -> RaggedRows:
+    """Truncates the rows of a mask to `limit` tokens and `</s>`."""
     lengths = np.where(where, limit + 1, rows.lengths)
     ids = rows.ids.copy()
     ids[rows.starts[where] + limit] = END
-    return RaggedRows(ids, rows.starts, lengths).take(slice(None))
+    return RaggedRows(ids, rows.starts, lengths).select(slice(None))
 
 
-def _joined(chunks: Sequence[RaggedRows]) -> Ids:
+def _concatenate(chunks: Sequence[RaggedRows]) -> Ids:
     """Returns the rows of several chunks as one padded array."""
     width = max(int(chunk.lengths.max(initial=1)) for chunk in chunks)
     ids = np.full((sum(map(len, chunks)), width), PAD, np.int32)
     start = 0
     for chunk in chunks:
-        ids[start : start + len(chunk)] = chunk.padded(slice(None), width)
+        ids[start : start + len(chunk)] = chunk.pad(slice(None), width)
         start += len(chunk)
     return ids

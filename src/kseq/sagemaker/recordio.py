@@ -83,7 +83,7 @@ def read_recordio(
                     texts.append(" ".join(vocab.ids_to_tokens(ids)))
                 yield texts[0], texts[1]
                 if stream.tell() - shown > _PIECE:
-                    reading.show(stream.tell() - shown)
+                    reading.add_progress(stream.tell() - shown)
                     shown = stream.tell()
 
     def read(reading: Reading) -> Iterator[tuple[str, str]]:
