@@ -74,8 +74,8 @@ def main() -> None:
     translator = Translator(model, task.vocab, task.vocab)
     translator.save(args.output, overwrite=True)
     found = model.generate(dev.source[:1], return_attention=True)
-    source = task.vocab.names(dev.source[0])
-    output = task.vocab.names(found.tokens[0, 0])
+    source = task.vocab.ids_to_tokens(dev.source[0])
+    output = task.vocab.ids_to_tokens(found.tokens[0, 0])
     weights = np.asarray(found.attention)[0, 0, : len(output), : len(source)]
     attention_map(source, output, weights, path="attention.png")
     print(f"saved the model to {args.output}/ and an attention map to attention.png")

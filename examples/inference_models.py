@@ -10,7 +10,7 @@ from keras import ops
 
 from kseq import build_inference_models, build_seq2seq
 from kseq.data import ReverseTask
-from kseq.data.vocabulary import END, START
+from kseq.special_tokens import END, START
 
 keras.utils.set_random_seed(0)
 task = ReverseTask(symbols=10, max_length=5)

@@ -67,8 +67,8 @@ def main() -> None:
     answers = translator.translate(sources)
     longest = max(range(len(sources)), key=lambda k: len(sources[k]))
     found = model.generate(test.source[longest : longest + 1], return_attention=True)
-    source = task.vocab.names(test.source[longest])
-    output = task.vocab.names(found.tokens[0, 0])
+    source = task.vocab.ids_to_tokens(test.source[longest])
+    output = task.vocab.ids_to_tokens(found.tokens[0, 0])
     weights = np.asarray(found.attention)[0, 0, : len(output), : len(source)]
     attention_map(source, output, weights, path="attention.png")
     print(f"saved the model to {args.output}/ and an attention map to attention.png")

@@ -12,11 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from kseq.config.checks import check_integer
-from kseq.data.vocabulary import END, PAD, SPECIAL_TOKENS, START, UNK, Vocabulary
+from kseq.data.vocabulary import Vocabulary
 from kseq.decoding import BeamSearch
 from kseq.models import Ensemble, Seq2Seq, build_inference_models
 from kseq.models.generator import Generator
 from kseq.models.scoring import forced_log_probs
+from kseq.special_tokens import END, PAD, SPECIAL_TOKENS, START, UNK
 from kseq.storage.atomic_files import whole_folder
 from kseq.translator import Translator
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kseq.distribution import global_sum
 from kseq.layers.tokens import as_int32
+from kseq.special_tokens import PAD
 
 
 def token_weights(targets: Any, sample_weight: Any = None) -> Any:
@@ -27,7 +28,7 @@ def token_weights(targets: Any, sample_weight: Any = None) -> Any:
         [[1.0, 1.0, 0.0], [2.0, 0.0, 0.0]]
     """
     targets = tf.convert_to_tensor(targets)
-    mask = tf.cast(tf.not_equal(targets, 0), tf.float32)  # (batch, time)
+    mask = tf.cast(tf.not_equal(targets, PAD), tf.float32)  # (batch, time)
     if sample_weight is None:
         return mask
     weight = tf.cast(sample_weight, tf.float32)

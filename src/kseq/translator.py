@@ -12,9 +12,10 @@ import keras
 import numpy as np
 
 from kseq.data import Vocabulary
-from kseq.data.vocabulary import load_side, save_side
+from kseq.data.vocabulary_files import load_vocabulary, save_vocabulary
 from kseq.decoding import Hypotheses, LengthRatio
 from kseq.models import Ensemble, Seq2Seq, score
+from kseq.special_tokens import PAD
 from kseq.storage.atomic_files import whole_folder
 from kseq.storage.model_folder import ModelFolder
 
@@ -231,7 +232,7 @@ class Translator:
         if max_length is None:
             max_length = self.length_ratio
         # </s> alone is an empty source: what a model says to it is noise.
-        filled = (ids != 0).sum(axis=1) > 1
+        filled = (ids != PAD).sum(axis=1) > 1
         outputs: list[list[Translation]] = [[] for _ in ids]
         if filled.any():
             of_rows = not isinstance(max_length, LengthRatio) and np.ndim(max_length)
@@ -303,7 +304,7 @@ class Translator:
                 Translation(
                     texts[k],
                     float(found.scores[0, k]),
-                    self.target_vocab.names(tokens),
+                    self.target_vocab.ids_to_tokens(tokens),
                     found.log_probs[0, k, :length].tolist(),
                     truncated,
                     None
@@ -338,8 +339,12 @@ class Translator:
             self.model.save(ModelFolder(temporary).model)
             ModelFolder(temporary).write_config(
                 {
-                    "source_vocab": save_side(temporary, "source", self.source_vocab),
-                    "target_vocab": save_side(temporary, "target", self.target_vocab),
+                    "source_vocab": save_vocabulary(
+                        temporary, "source", self.source_vocab
+                    ),
+                    "target_vocab": save_vocabulary(
+                        temporary, "target", self.target_vocab
+                    ),
                     "length_ratio": (
                         None if ratio is None else dataclasses.asdict(ratio)
                     ),
@@ -402,8 +407,8 @@ class Translator:
         ratio = config.get("length_ratio")
         return cls(
             _load(place.find_checkpoint(checkpoint)),
-            load_side(place.path, "source", config["source_vocab"]),
-            load_side(place.path, "target", config["target_vocab"]),
+            load_vocabulary(place.path, "source", config["source_vocab"]),
+            load_vocabulary(place.path, "target", config["target_vocab"]),
             None if ratio is None else LengthRatio(**ratio),
         )
 

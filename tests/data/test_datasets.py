@@ -460,7 +460,7 @@ def test_two_replicas_share_out_each_batch() -> None:
         ({"buckets": "none"}, ValueError, "'auto', None, .* Received: 'none'"),
         ({"buckets": 0}, ValueError, "`buckets` must be"),
         ({"buckets": 2.5}, TypeError, "`buckets` must be"),
-        ({"buckets": [(2, 2)]}, ValueError, "room for every pair in the last one"),
+        ({"buckets": [(2, 2)]}, ValueError, "long enough for every pair"),
         ({"examples": [("a", "b")]}, TypeError, "must be Examples or Sharded"),
     ],
 )

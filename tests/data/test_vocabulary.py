@@ -1,5 +1,4 @@
 import gzip
-import json
 import pickle
 import tracemalloc
 from collections import Counter
@@ -22,7 +21,7 @@ from kseq.data import (
     Vocabulary,
     WhitespaceTokenizer,
 )
-from kseq.data.vocabulary import END, PAD, SPECIAL_TOKENS, UNK, load_side, save_side
+from kseq.special_tokens import END, PAD, SPECIAL_TOKENS, UNK
 
 words = st.text(min_size=1, max_size=6).filter(
     lambda word: word.split() == [word] and word not in SPECIAL_TOKENS
@@ -233,63 +232,6 @@ def test_equal_means_same_tokens_and_tokenizer() -> None:
     assert Vocabulary(["a"]) != ("a",)
 
 
-@pytest.mark.parametrize("tokenizer", ["whitespace", "characters"])
-def test_a_loaded_vocabulary_is_the_saved_one(tmp_path, tokenizer: str) -> None:
-    vocab = Vocabulary(["ä", '"', "\\", "語", "0"], tokenizer)
-    path = tmp_path / "vocab.json"
-    path.write_text("an older file")
-    vocab.save(path)
-    assert Vocabulary.load(path, tokenizer) == vocab
-    assert [file.name for file in tmp_path.iterdir()] == ["vocab.json"]
-    assert json.loads(path.read_bytes()) == {
-        token: index for index, token in enumerate(vocab.tokens)
-    }
-    assert "語".encode() in path.read_bytes()
-
-
-def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path) -> None:
-    path = tmp_path / "vocab.json"
-    Vocabulary(["a"]).save(path)
-    with pytest.raises(ValueError, match=r"surrogate pair.*'\\ud800\\udc00'"):
-        Vocabulary(["\ud800\udc00"]).save(path)
-    assert Vocabulary.load(path) == Vocabulary(["a"])
-    assert [file.name for file in tmp_path.iterdir()] == ["vocab.json"]
-
-
-SPECIALS = '"<pad>": 0, "<unk>": 1, "<s>": 2, "</s>": 3'
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", "not a JSON file"),
-        ("[]", "one JSON object"),
-        ("{}", "the id 0 must belong to '<pad>'"),
-        ('{"<pad>": 0, "<unk>": 1, "</s>": 2, "<s>": 3}', "must belong to '<s>'"),
-        (f'{{{SPECIALS}, "a": 5}}', "4 is missing"),
-        (f'{{{SPECIALS}, "a": 4, "b": 4}}', "'a' and 'b' share the id 4"),
-        (f'{{{SPECIALS}, "a": 4, "a": 5}}', "'a' stands in it twice"),
-        (f'{{{SPECIALS}, "a": true}}', "the id of 'a' must be an integer"),
-        (f'{{{SPECIALS}, "a": "4"}}', "the id of 'a' must be an integer"),
-        (f'{{{SPECIALS}, "a": -1}}', "4 is missing"),
-        (f'{{{SPECIALS}, "": 4}}', "empty string"),
-    ],
-)
-def test_a_bad_file_is_named_with_what_is_wrong(tmp_path, text, message) -> None:
-    path = tmp_path / "vocab.json"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=message) as error:
-        Vocabulary.load(path)
-    assert str(path) in str(error.value)
-
-
-def test_a_file_in_another_encoding_is_named(tmp_path) -> None:
-    path = tmp_path / "vocab.json"
-    path.write_bytes('{"ä": 4}'.encode("latin-1"))
-    with pytest.raises(ValueError, match=r"vocab\.json is not a JSON file in UTF-8"):
-        Vocabulary.load(path)
-
-
 def test_a_width_justifies_texts_and_strips_decoded_ones() -> None:
     vocab = Vocabulary(["a", " "], tokenizer="characters", width=3)
     ids = vocab.encode(["a", "aaa"])
@@ -302,7 +244,7 @@ def test_a_justified_text_is_the_same_with_its_spaces_and_without() -> None:
     vocab = Vocabulary(["a", " "], tokenizer="characters", width=3)
     rows = vocab.encode(["a", "  a", "     a ", "a a"])
     assert rows.tolist() == [[5, 5, 4, 3]] * 3 + [[4, 5, 4, 3]]
-    assert vocab.as_joined("  a") == "a"
+    assert vocab.normalize_reference("  a") == "a"
 
 
 def test_an_empty_text_and_a_part_of_a_text_are_not_justified() -> None:
@@ -338,35 +280,18 @@ def test_a_width_survives_saving_where_it_is_passed(tmp_path: Path) -> None:
 
 def test_names_are_the_tokens_of_a_row_up_to_its_padding() -> None:
     vocab = Vocabulary(["a", "b"])
-    assert vocab.names(np.array([4, 1, 5, 3, 0, 0])) == ["a", "<unk>", "b", "</s>"]
-    assert vocab.names([4, 5]) == ["a", "b"]
-    assert vocab.names([0]) == []
-    with pytest.raises(ValueError, match=r"must lie in 0..5. Received ids from 4 to 6"):
-        vocab.names([4, 6])
+    assert vocab.ids_to_tokens(np.array([4, 1, 5, 3, 0, 0])) == [
+        "a",
+        "<unk>",
+        "b",
+        "</s>",
+    ]
+    assert vocab.ids_to_tokens([4, 5]) == ["a", "b"]
+    assert vocab.ids_to_tokens([0]) == []
+    with pytest.raises(ValueError, match=r"must be in 0..5. Received: ids from 4 to 6"):
+        vocab.ids_to_tokens([4, 6])
     with pytest.raises(ValueError, match=r"one row.*\(1, 2\)"):
-        vocab.names([[4, 5]])
-
-
-@given(st.sets(st.text(st.characters(), min_size=1), max_size=5))
-def test_whatever_a_token_holds_survives_saving(
-    tmp_path_factory: pytest.TempPathFactory, tokens: set[str]
-) -> None:
-    vocab = Vocabulary(sorted(tokens - set(SPECIAL_TOKENS)))
-    path = tmp_path_factory.mktemp("vocab") / "vocab.json"
-    try:
-        vocab.save(path)
-    except ValueError as error:
-        assert "surrogate pair" in str(error)  # noqa: PT017 - it need not be raised
-    else:
-        assert Vocabulary.load(path) == vocab
-
-
-@pytest.mark.parametrize("token", ["\udc80", "a\\\ud800b", "a\nb", "\u2028", "\x00"])
-def test_odd_tokens_survive_saving(tmp_path: Path, token: str) -> None:
-    vocab = Vocabulary([token])
-    vocab.save(tmp_path / "vocab.json")
-    assert Vocabulary.load(tmp_path / "vocab.json") == vocab
-    json.loads((tmp_path / "vocab.json").read_bytes().decode("utf-8"))
+        vocab.ids_to_tokens([[4, 5]])
 
 
 TEXTS = ["The cat sat.", "A cat and a dog: that's all!", "the dog"]
@@ -392,13 +317,15 @@ def test_a_built_vocabulary_knows_its_texts(
     vocab = built[name]
     tokenizer = vocab.tokenizer
     assert isinstance(tokenizer, Tokenizer)
-    counts = Counter(token for text in TEXTS for token in tokenizer.cut(text))
+    counts = Counter(token for text in TEXTS for token in tokenizer.tokenize(text))
     assert set(vocab.tokens[4:]) == set(counts)
     assert [counts[token] for token in vocab.tokens[4:]] == sorted(
         counts.values(), reverse=True
     )
     ids = vocab.encode(TEXTS, strict=True)
-    assert vocab.decode(ids) == [tokenizer.join(tokenizer.cut(text)) for text in TEXTS]
+    assert vocab.decode(ids) == [
+        tokenizer.detokenize(tokenizer.tokenize(text)) for text in TEXTS
+    ]
     assert vocab.decode([[2, UNK, 4, END]])[0].startswith("<unk>")
 
 
@@ -420,85 +347,6 @@ def test_a_vocabulary_can_be_pickled(built: dict[str, Vocabulary], name: str) ->
     assert again == built[name]
     assert hash(again) == hash(built[name])
     assert again.encode(TEXTS).tolist() == built[name].encode(TEXTS).tolist()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_side_of_a_folder_keeps_its_tokenizer(
-    tmp_path: Path, built: dict[str, Vocabulary], name: str
-) -> None:
-    (tmp_path / "tokenizer.source.model").write_text("an older one")
-    config = save_side(tmp_path, "source", built[name])
-    again = load_side(tmp_path, "source", json.loads(json.dumps(config)))
-    assert again == built[name]
-    assert again.encode(TEXTS).tolist() == built[name].encode(TEXTS).tolist()
-
-
-def test_only_assets_are_files_beside_the_vocabulary(
-    tmp_path: Path, built: dict[str, Vocabulary]
-) -> None:
-    save_side(tmp_path, "source", built["moses:en"])
-    save_side(tmp_path, "target", built["bpe:30"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "tokenizer.target.model",
-        "vocab.source.json",
-        "vocab.target.json",
-    ]
-
-
-def test_a_side_with_a_width_keeps_it(tmp_path: Path) -> None:
-    vocab = Vocabulary(["a", " "], tokenizer="characters", width=3)
-    assert load_side(tmp_path, "source", save_side(tmp_path, "source", vocab)) == vocab
-
-
-def test_a_side_saved_before_there_were_other_tokenizers_is_read(
-    tmp_path: Path,
-) -> None:
-    vocab = Vocabulary(["a", " "], tokenizer="characters", width=3)
-    vocab.save(tmp_path / "vocab.source.json")
-    config = {"tokenizer": "characters", "width": 3}
-    assert load_side(tmp_path, "source", config) == vocab
-
-
-def test_a_missing_file_of_a_side_is_named(
-    tmp_path: Path, built: dict[str, Vocabulary]
-) -> None:
-    config = save_side(tmp_path, "target", built["bpe:30"])
-    (tmp_path / "tokenizer.target.model").unlink()
-    with pytest.raises(FileNotFoundError, match=r"lacks tokenizer\.target\.model"):
-        load_side(tmp_path, "target", config)
-    save_side(tmp_path, "target", built["bpe:30"])
-    (tmp_path / "vocab.target.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"vocab\.target\.json"):
-        load_side(tmp_path, "target", config)
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        (None, "must have a tokenizer and a width"),
-        ({}, "must have a tokenizer"),
-        ({"tokenizer": "whitespace", "size": 3}, "must have a tokenizer"),
-        ({"tokenizer": "words"}, "tokenizer of the source .*Received: 'words'"),
-        ({"tokenizer": None}, "tokenizer of the source .*NoneType"),
-        ({"tokenizer": {"name": "moses"}}, r"tokenizer of the source .*\['language'\]"),
-    ],
-)
-def test_a_bad_side_is_named_with_what_is_wrong(
-    tmp_path: Path, config: Any, message: str
-) -> None:
-    Vocabulary(["a"]).save(tmp_path / "vocab.source.json")
-    with pytest.raises(ValueError, match=message) as error:
-        load_side(tmp_path, "source", config)
-    assert str(tmp_path) in str(error.value)
-
-
-def test_a_tokenizer_that_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
-    class Own(WhitespaceTokenizer):
-        name = "own"
-
-    with pytest.raises(ValueError, match=r"'own'.*must be registered"):
-        save_side(tmp_path, "source", Vocabulary(["a"], Own()))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_tokenizer_is_an_object_whatever_it_was_named_by() -> None:
@@ -541,9 +389,9 @@ def test_build_reads_no_text_ahead() -> None:
     done: list[str] = []
 
     class Recording(WhitespaceTokenizer):
-        def cut(self, text: str) -> list[str]:
+        def tokenize(self, text: str) -> list[str]:
             done.append(text)
-            return super().cut(text)
+            return super().tokenize(text)
 
     def texts() -> Iterator[str]:
         for count in range(100):

@@ -11,7 +11,7 @@ import pytest
 
 from kseq.config.data import DataSettings
 from kseq.data import Examples, ShardedExamples, Vocabulary, write_shards
-from kseq.data.vocabulary import save_side
+from kseq.data.vocabulary_files import save_vocabulary
 from kseq.storage.model_folder import ModelFolder
 from kseq.training import corpus as corpus_module
 from kseq.training.training_data import open_corpus, read_data
@@ -148,7 +148,7 @@ def test_prepared_data_are_opened_with_their_vocabularies(
     vocabs = [Vocabulary.build(side) for side in zip(*PAIRS, strict=True)]
     write_shards(PAIRS, folder / "shards", *vocabs)
     sides = {
-        f"{side}_vocab": save_side(folder, side, vocab)
+        f"{side}_vocab": save_vocabulary(folder, side, vocab)
         for side, vocab in zip(("source", "target"), vocabs, strict=True)
     }
     ModelFolder(folder).write_config(sides)
@@ -164,8 +164,8 @@ def test_prepared_data_are_opened_with_their_vocabularies(
 def test_each_side_may_be_cut_in_its_own_way(write: Any) -> None:
     settings = write(tokenizer="characters", target_tokenizer="whitespace")
     found = read_data(DataSettings(**settings)).examples
-    assert found.source_vocab.tokenizer.cut("a b") == ["a", " ", "b"]
-    assert found.target_vocab.tokenizer.cut("X Y") == ["X", "Y"]
+    assert found.source_vocab.tokenizer.tokenize("a b") == ["a", " ", "b"]
+    assert found.target_vocab.tokenizer.tokenize("X Y") == ["X", "Y"]
 
 
 def justified(write: Any, sources: list[str], **settings: Any) -> Examples:
@@ -252,7 +252,7 @@ def test_a_run_that_goes_on_has_the_vocabularies_it_was_begun_with(
 ) -> None:
     place = ModelFolder(tmp_path)
     vocab = Vocabulary(["c", "b", "a", "q"])
-    sides = {f"{side}_vocab": save_side(tmp_path, side, vocab) for side in SIDES}
+    sides = {f"{side}_vocab": save_vocabulary(tmp_path, side, vocab) for side in SIDES}
     place.write_config(sides)
     found = read_data(DataSettings(**write()), place).examples
     assert found.source_vocab == vocab

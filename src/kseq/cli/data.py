@@ -374,7 +374,7 @@ def _prepare(options: Any) -> dict[str, Any]:
     settings = data_settings("kseq data prepare", options)
 
     from kseq.data import write_shards
-    from kseq.data.vocabulary import save_side
+    from kseq.data.vocabulary_files import save_vocabulary
 
     load_tensorflow()
     from kseq.training.training_data import build_vocabularies, open_corpus
@@ -393,7 +393,7 @@ def _prepare(options: Any) -> dict[str, Any]:
         )
         say(f"{corpus.report()} ({', '.join(corpus.files)})")
         sides = {
-            f"{side}_vocab": save_side(temporary, side, vocab)
+            f"{side}_vocab": save_vocabulary(temporary, side, vocab)
             for side, vocab in zip(("source", "target"), vocabs, strict=True)
         }
         told = {k: v for k, v in settings.to_dict().items() if k not in _NOT_PREPARED}

@@ -265,9 +265,9 @@ def _of_model(arguments: Any, metrics: list[str]) -> dict[str, Any]:
         if arguments.outputs is not None:
             _write(arguments.outputs, outputs)
         vocab = translator.target_vocab
-        if vocab.tokenizer.lower_case or not vocab.tokenizer.restores:
+        if vocab.tokenizer.lower_case or not vocab.tokenizer.reversible:
             say("references are cut and joined, or lower-cased, as outputs are")
-        joined = [vocab.as_joined(target) for target in targets]
+        joined = [vocab.normalize_reference(target) for target in targets]
         scores, signatures = _of_texts(arguments, metrics, outputs, joined, sources)
         found |= scores
     return {

@@ -197,7 +197,7 @@ def _vocabulary(
     folder: pathlib.Path, side: str, config: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Returns what a folder says of a vocabulary, without loading its tokenizer."""
-    from kseq.data.vocabulary import VOCAB_FILE
+    from kseq.data.vocabulary_files import VOCAB_FILE
 
     path = folder / VOCAB_FILE.format(side=side)
     if not path.is_file():

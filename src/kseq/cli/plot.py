@@ -134,7 +134,7 @@ def _draw_attention(arguments: Any, output: pathlib.Path) -> None:
     target = [*found.tokens, *([] if found.truncated else ["</s>"])]
     with whole_file(output) as temporary:
         attention_map(
-            vocab.names(vocab.encode([text])[0]),
+            vocab.ids_to_tokens(vocab.encode([text])[0]),
             target,
             found.attention,
             path=temporary,

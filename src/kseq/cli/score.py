@@ -81,7 +81,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
         if not arguments.json:
             print(f"{value:.6f}")
             continue
-        names = translator.target_vocab.names(row)
+        names = translator.target_vocab.ids_to_tokens(row)
         tokens = [
             {"token": token, "log_prob": float(log_prob)}
             for token, log_prob in zip(names, found[:length], strict=True)

@@ -288,7 +288,7 @@ def _as_json(text: str, outputs: list[Any], translator: Any) -> dict[str, Any]:
     ids = translator.source_vocab.encode([text])[0]
     return {
         "source": text,
-        "source_tokens": translator.source_vocab.names(ids),
+        "source_tokens": translator.source_vocab.ids_to_tokens(ids),
         "outputs": [
             {
                 "text": output.text,

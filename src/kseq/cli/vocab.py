@@ -86,7 +86,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     distinct = set()
     lines = (line for path in arguments.input for line in read_lines(path))
     for line in progress(lines, "measuring", unit="lines"):
-        for token in tokenizer.cut(line):
+        for token in tokenizer.tokenize(line):
             counts[token in vocab] += 1
             distinct.add(token)
     vocab.save(output)

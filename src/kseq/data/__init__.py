@@ -4,13 +4,8 @@ Importing this package imports numpy alone: TensorFlow, Keras and pandas are imp
 by the methods that return their objects.
 """
 
-from kseq.data.buckets import (
-    LengthCounts,
-    choose_buckets,
-    encode_pairs,
-    even_buckets,
-    plan_batches,
-)
+from kseq.data.batch_plan import plan_batches
+from kseq.data.buckets import choose_buckets, even_buckets
 from kseq.data.corpora import (
     Corpus,
     CorpusCounts,
@@ -21,6 +16,7 @@ from kseq.data.corpora import (
     read_table,
 )
 from kseq.data.datasets import BatchStream, validation_dataset
+from kseq.data.encoding import LengthCounts, encode_pairs
 from kseq.data.examples import Examples, from_pairs
 from kseq.data.formats import ctf_vocabulary, read_ctf, write_ctf
 from kseq.data.shards import ShardedExamples, write_shards

@@ -1,4 +1,4 @@
-"""Batches of padded pairs: their order, their trimming, and tf.data pipelines."""
+"""Batches of padded pairs, and tf.data pipelines of them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ import numpy as np
 import numpy.typing as npt
 
 from kseq.config.checks import check_boolean, check_integer
-from kseq.data.vocabulary import END, PAD, START, Ids
+from kseq.data.vocabulary import Ids
+from kseq.special_tokens import END, PAD, START
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
+Indices = npt.NDArray[np.int64]
 Batch = tuple[dict[str, Ids], Ids]
 
-# Fixed, not tuned by tf.data: its tuner can stall a program for seconds whenever an
-# iterator is dropped.
+# Fixed, because tf.data's autotuning can block a program for seconds when an iterator
+# is deleted.
 PARALLEL_CALLS = 2
 PREFETCHED_BATCHES = 2
 
 
-def epoch_order(size: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Returns the order in which an epoch reads a set, the same wherever it is asked.
+def epoch_order(size: int, seed: int, epoch: int) -> Indices:
+    """Returns the order of the examples in an epoch, a function of the arguments.
 
     Args:
         size: int, the number of examples.
@@ -43,7 +45,7 @@ def epoch_order(size: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(size)
 
 
-def row_lengths(ids: Ids) -> npt.NDArray[np.int64]:
+def row_lengths(ids: Ids) -> Indices:
     """Returns the number of real tokens of each row.
 
     Args:
@@ -52,63 +54,68 @@ def row_lengths(ids: Ids) -> npt.NDArray[np.int64]:
     Returns:
         int64 array of shape `(batch,)`.
     """
-    lengths: npt.NDArray[np.int64] = np.count_nonzero(ids, axis=1)
+    lengths: Indices = np.count_nonzero(ids, axis=1)
     return lengths
 
 
-def decoder_inputs(target: Ids) -> Ids:
-    """Returns `<s> y1 .. yn` for rows of `y1 .. yn </s>`.
+def shift_targets(target: Any) -> Any:
+    """Returns the decoder's inputs, `<s> y1 .. yn`, for targets `y1 .. yn </s>`.
 
     Args:
-        target: int32 array of shape `(batch, time)`, each row ended by `</s>` and
-            padded on the right.
+        target: int32 array or tensor of shape `(batch, time)`, each row ended by `</s>`
+            and padded on the right.
 
     Returns:
-        int32 array of shape `(batch, time)`.
+        int32 array or tensor of shape `(batch, time)`.
 
     Example:
         >>> import numpy as np
-        >>> from kseq.data.batches import decoder_inputs
-        >>> decoder_inputs(np.array([[7, 8, 3], [9, 3, 0]], dtype="int32"))
+        >>> from kseq.data.batches import shift_targets
+        >>> shift_targets(np.array([[7, 8, 3], [9, 3, 0]], dtype="int32"))
         array([[2, 7, 8],
                [2, 9, 0]], dtype=int32)
     """
-    shifted = np.empty_like(target)
-    shifted[:, :1] = START
-    shifted[:, 1:] = target[:, :-1]
-    # Nothing is predicted from `</s>`, so it is no decoder input.
-    shifted[shifted == END] = PAD
-    return shifted
+    library: Any = np
+    if not isinstance(target, np.ndarray):
+        import tensorflow
+
+        library = tensorflow
+    start = library.zeros_like(target[:, :1]) + START  # (batch, 1)
+    shifted = library.concat([start, target[:, :-1]], axis=1)  # (batch, time)
+    # Nothing is predicted after `</s>`, so it is not a decoder input.
+    return library.where(shifted == END, PAD, shifted)
 
 
-def batch_of(source: Ids, target: Ids) -> Batch:
-    """Returns what a model trains on, from rows that end with `</s>`.
+def make_batch(source: Ids, target: Ids) -> Batch:
+    """Returns the inputs and targets of a batch, for `fit`.
 
     Args:
-        source: int32 array of shape `(batch, source_time)`.
-        target: int32 array of shape `(batch, target_time)`.
+        source: int32 array or tensor of shape `(batch, source_time)`, rows ended by
+            `</s>`.
+        target: int32 array or tensor of shape `(batch, target_time)`, rows ended by
+            `</s>`.
 
     Returns:
         A tuple `(inputs, targets)`: a dict of `encoder_inputs`, `(batch, source_time)`,
         and `decoder_inputs`, `(batch, target_time)`; and the targets,
         `(batch, target_time)`.
     """
-    inputs = {"encoder_inputs": source, "decoder_inputs": decoder_inputs(target)}
+    inputs = {"encoder_inputs": source, "decoder_inputs": shift_targets(target)}
     return inputs, target
 
 
-class _Passes:
-    """The epoch that the next pass over a dataset will read."""
+class _EpochCounter:
+    """Counts the finished passes over a dataset."""
 
     def __init__(self, epoch: int) -> None:
         self._epoch = epoch
 
     def next_epoch(self, _: Any) -> np.int64:
-        """Returns the epoch of a pass that begins now."""
+        """Returns the epoch of a pass that starts now."""
         return np.int64(self._epoch)
 
     def finish(self, epoch: Any) -> np.int64:
-        """Notes that a pass has come to its last batch, and returns its epoch."""
+        """Counts a pass that reached its last batch, and returns its epoch."""
         self._epoch = max(self._epoch, int(epoch) + 1)
         return np.int64(epoch)
 
@@ -127,27 +134,26 @@ def pairs_dataset(
     """Makes a `tf.data.Dataset` of batches, trimmed to their longest rows.
 
     The first pass reads the pairs in the order `epoch_order(size, seed,
-    initial_epoch)`, and a pass that begins after n passes have come to their last
-    batch reads that of `initial_epoch + n`. A pass given up midway does not count, so
-    the batch that Keras's `fit` peeks at under a distribution strategy changes nothing,
-    and epoch k of `fit` is epoch `initial_epoch + k` here. (The exception is a set of
-    so few batches that the strategy, which reads ahead, has read it all.)
+    initial_epoch)`. After n finished passes, the next pass reads the order of epoch
+    `initial_epoch + n`. A pass that stops before its last batch does not count: the
+    batch that Keras's `fit` reads in advance under a distribution strategy changes
+    nothing, and epoch k of `fit` is epoch `initial_epoch + k` here. (Exception: with
+    very few batches, a strategy, which reads ahead, may read all of them.)
 
     Args:
         source: int32 array of shape `(size, source_time)`, rows ended by `</s>`.
         target: int32 array of shape `(size, target_time)`, rows ended by `</s>`.
-        batch_size: int, pairs a batch.
-        shuffle: bool, whether every epoch has an order of its own. Defaults to True.
-        seed: int, together with the epoch it decides the order. Defaults to 0.
-        drop_remainder: bool, whether a smaller last batch is left out. Defaults to
-            False.
-        repeat: bool, whether the dataset is endless, epoch after epoch; then each
-            iterator starts at `initial_epoch`. Defaults to False.
-        initial_epoch: int, the epoch that comes first. Defaults to 0.
-        strategy: `tf.distribute.Strategy` or None: with one, each worker reads the rows
-            of its own replicas only, and replica r of N those at r, r + N, ... of a
-            batch. A replica for which a last batch has no row left gets one without a
-            target, of weight 0. Defaults to None.
+        batch_size: int, number of pairs per batch.
+        shuffle: bool, whether to shuffle the pairs anew in each epoch. Default: True.
+        seed: int, determines the order together with the epoch. Default: 0.
+        drop_remainder: bool, whether to drop a smaller last batch. Default: False.
+        repeat: bool, whether the dataset is endless, epoch after epoch. Each iterator
+            then starts at `initial_epoch`. Default: False.
+        initial_epoch: int, the first epoch. Default: 0.
+        strategy: `tf.distribute.Strategy` or None. With a strategy, each worker only
+            reads the rows of its own replicas: replica r of N reads the rows r, r + N,
+            ... of a batch. A replica without rows in the last batch gets one row
+            without a target, of weight 0. Default: None.
 
     Returns:
         A `tf.data.Dataset` of `(inputs, targets)`, all int32 of shape `(None, None)`;
@@ -155,7 +161,7 @@ def pairs_dataset(
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if a number is out of range, or if `drop_remainder` leaves nothing.
+        ValueError: if a number is out of range, or if `drop_remainder` drops all pairs.
     """
     size = len(source)
     batch_size = check_integer("batch_size", batch_size, 1)
@@ -174,12 +180,12 @@ def pairs_dataset(
 
     import tensorflow as tf
 
-    # tf.data runs on the CPU; on a machine with a GPU constants would go there.
+    # tf.data runs on the CPU. Without this, constants would be on the GPU.
     with tf.device("CPU:0"):
         sides = [tf.constant(side) for side in (source, target)]
         lengths = [tf.constant(row_lengths(side)) for side in (source, target)]
 
-    def order_of(epoch: tf.Tensor) -> tf.Tensor:
+    def read_order(epoch: tf.Tensor) -> tf.Tensor:
         if not shuffle:
             return tf.range(size, dtype=tf.int64)
         order = tf.numpy_function(
@@ -187,83 +193,82 @@ def pairs_dataset(
         )
         return tf.ensure_shape(order, [size])
 
-    def trimmed(rows: tf.Tensor) -> list[tf.Tensor]:
+    def read_trimmed(rows: tf.Tensor) -> list[tf.Tensor]:
         return [
             tf.gather(side, rows)[:, : tf.reduce_max(tf.gather(length, rows))]
             for side, length in zip(sides, lengths, strict=True)
         ]
 
-    def read(replicas: range, of: int) -> tf.data.Dataset:
-        """Reads what belongs to some of the replicas, for each step one by one."""
+    def read_replicas(replicas: range, count: int) -> tf.data.Dataset:
+        """Reads the batches of some of `count` replicas, step after step."""
         elements = steps * len(replicas)
 
-        def make_batch(order: tf.Tensor, element: tf.Tensor) -> Any:
-            step, place = element // len(replicas), element % len(replicas)
+        def read_batch(order: tf.Tensor, element: tf.Tensor) -> Any:
+            step, position = element // len(replicas), element % len(replicas)
             rows = order[step * batch_size : (step + 1) * batch_size]  # (batch,)
-            if of == 1:
-                return _tensors(*trimmed(rows))
-            rows = rows[replicas.start + place :: of]  # (part of the batch,)
-            return _tensors(
+            if count == 1:
+                return _make_tensor_batch(*read_trimmed(rows))
+            rows = rows[replicas.start + position :: count]  # (part of the batch,)
+            return _make_tensor_batch(
                 *tf.cond(
                     tf.size(rows) > 0,
-                    lambda: trimmed(rows),
+                    lambda: read_trimmed(rows),
                     lambda: [tf.constant([[END]]), tf.constant([[PAD]])],
                 )
             )
 
         def batches(order: tf.Tensor, begin: int, end: int) -> tf.data.Dataset:
             return tf.data.Dataset.range(begin, end).map(
-                lambda element: make_batch(order, element),
+                lambda element: read_batch(order, element),
                 num_parallel_calls=PARALLEL_CALLS,
                 deterministic=True,
             )
 
-        def endless(epoch: tf.Tensor) -> tf.data.Dataset:
-            return batches(order_of(epoch), 0, elements)
+        def read_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+            return batches(read_order(epoch), 0, elements)
 
-        passes = _Passes(initial_epoch)
+        counter = _EpochCounter(initial_epoch)
 
-        def counted(epoch: tf.Tensor) -> tf.data.Dataset:
-            order = order_of(epoch)
+        def read_counted_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+            order = read_order(epoch)
 
             def last_batch(element: tf.Tensor) -> Any:
                 # Stateful, so it runs although its result is not used.
-                tf.numpy_function(passes.finish, [epoch], tf.int64)
-                return make_batch(order, element)
+                tf.numpy_function(counter.finish, [epoch], tf.int64)
+                return read_batch(order, element)
 
-            # The last batch is made when it is asked for, never ahead: making it is
-            # what tells a finished pass from one that was only peeked at.
+            # The last batch is not prefetched: reading it counts the pass as finished.
             head = batches(order, 0, elements - 1).prefetch(PREFETCHED_BATCHES)
             last = tf.data.Dataset.range(elements - 1, elements).map(last_batch)
             return head.concatenate(last)
 
         if repeat:
-            dataset = tf.data.Dataset.counter(initial_epoch).flat_map(endless)
+            dataset = tf.data.Dataset.counter(initial_epoch).flat_map(read_epoch)
             dataset = dataset.prefetch(PREFETCHED_BATCHES)
             dataset = _with_cardinality(dataset, tf.data.INFINITE_CARDINALITY)
         else:
             dataset = tf.data.Dataset.range(1).map(
                 lambda zero: tf.ensure_shape(
-                    tf.numpy_function(passes.next_epoch, [zero], tf.int64), []
+                    tf.numpy_function(counter.next_epoch, [zero], tf.int64), []
                 )
             )
-            dataset = dataset.flat_map(counted)
+            dataset = dataset.flat_map(read_counted_epoch)
             dataset = _with_cardinality(dataset, elements)
         return dataset.with_options(_options())
 
     if strategy is None:
-        return read(range(1), 1)
-    return _distributed(read, strategy, None if repeat else steps)
+        return read_replicas(range(1), 1)
+    return _distribute(read_replicas, strategy, None if repeat else steps)
 
 
 def stream_dataset(
     make: Callable[[int], Batch], initial_step: int = 0
 ) -> tf.data.Dataset:
-    """Makes an endless `tf.data.Dataset` whose batch k is a function of k alone.
+    """Makes an endless `tf.data.Dataset` whose batch k depends only on k.
 
     Args:
-        make: callable, a step -> `(inputs, targets)` as `batch_of` returns them.
-        initial_step: int, the step that comes first. Defaults to 0.
+        make: callable that returns for a step `(inputs, targets)` as from `make_batch`.
+        initial_step: int, the first step. Default: 0.
 
     Returns:
         A `tf.data.Dataset` of `(inputs, targets)`, all int32 of shape `(None, None)`.
@@ -282,64 +287,64 @@ def read_dataset(
     steps: int | None = None,
     strategy: tf.distribute.Strategy | None = None,
 ) -> tf.data.Dataset:
-    """Makes a `tf.data.Dataset` whose batch k is read by a function, from any step on.
+    """Makes a `tf.data.Dataset` from a function that reads the batch of a step.
 
     Args:
-        read: callable, a step and a slice -> `(source, target)`, int32 of shape
-            `(rows, time)`: those rows of the step's batch that the slice picks, which
-            may be none.
-        initial_step: int, the step that comes first. Defaults to 0.
-        steps: int or None, where the dataset ends: at step `steps`, which is not read
-            any more. Defaults to None, never.
-        strategy: `tf.distribute.Strategy` or None: shared out as `pairs_dataset` does.
-            Defaults to None.
+        read: callable that returns for a step and a slice `(source, target)`, int32 of
+            shape `(rows, time)`: the rows of the slice in the step's batch, which may
+            be none.
+        initial_step: int, the first step. Default: 0.
+        steps: int or None, the step before which the dataset ends. Default: None,
+            endless.
+        strategy: `tf.distribute.Strategy` or None, as in `pairs_dataset`. Default:
+            None.
 
     Returns:
         A `tf.data.Dataset` of `(inputs, targets)`, all int32 of shape `(None, None)`;
         with a strategy a `tf.distribute.DistributedDataset` of the same.
 
     Raises:
-        TypeError: if `strategy` is not one.
+        TypeError: if `strategy` is neither.
     """
     check_strategy(strategy)
 
     import tensorflow as tf
 
-    def elements(replicas: range, of: int) -> tf.data.Dataset:
-        """Reads what belongs to some of the replicas, for each step one by one."""
+    def read_replicas(replicas: range, count: int) -> tf.data.Dataset:
+        """Reads the batches of some of `count` replicas, step after step."""
         own = len(replicas)
 
         def numpy_batch(element: Any) -> tuple[Ids, Ids]:
-            step, place = divmod(int(element), own)
-            source, target = read(step, slice(replicas.start + place, None, of))
+            step, position = divmod(int(element), own)
+            source, target = read(step, slice(replicas.start + position, None, count))
             if not len(target):
                 return np.array([[END]], np.int32), np.array([[PAD]], np.int32)
             return source, target
 
-        def make_batch(element: tf.Tensor) -> Any:
+        def read_batch(element: tf.Tensor) -> Any:
             source, target = tf.numpy_function(numpy_batch, [element], [tf.int32] * 2)
-            return _tensors(source, target)
+            return _make_tensor_batch(source, target)
 
         if steps is None:
             dataset = tf.data.Dataset.counter(initial_step * own)
         else:
             dataset = tf.data.Dataset.range(initial_step * own, steps * own)
-        # One call at a time: numpy holds Python's lock, two would only wait.
-        dataset = dataset.map(make_batch).prefetch(PREFETCHED_BATCHES)
+        # One call at a time, because numpy_function holds Python's lock.
+        dataset = dataset.map(read_batch).prefetch(PREFETCHED_BATCHES)
         return dataset.with_options(_options())
 
     if strategy is None:
-        return elements(range(1), 1)
-    return _distributed(
-        elements, strategy, None if steps is None else steps - initial_step
+        return read_replicas(range(1), 1)
+    return _distribute(
+        read_replicas, strategy, None if steps is None else steps - initial_step
     )
 
 
 def check_strategy(strategy: Any) -> None:
-    """Raises unless `strategy` is a distribution strategy or None.
+    """Raises an error unless `strategy` is a distribution strategy or None.
 
     Args:
-        strategy: anything.
+        strategy: any value.
 
     Raises:
         TypeError: if it is neither.
@@ -349,56 +354,54 @@ def check_strategy(strategy: Any) -> None:
     if not isinstance(strategy, tf.distribute.Strategy | None):
         raise TypeError(
             "`strategy` must be a tf.distribute.Strategy or None. Received: "
-            f"{strategy!r}; kseq.distribution.get_strategy returns one for a name."
+            f"{strategy!r}; kseq.distribution.get_strategy returns one by its name."
         )
 
 
-def _distributed(
-    elements: Callable[[range, int], tf.data.Dataset],
+def _distribute(
+    read_replicas: Callable[[range, int], tf.data.Dataset],
     strategy: tf.distribute.Strategy,
     steps: int | None,
 ) -> tf.data.Dataset:
-    """Lets each worker read the elements of its own replicas alone."""
+    """Lets each worker read only the batches of its own replicas."""
 
     def read_as_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
         own = context.num_replicas_in_sync // context.num_input_pipelines
         first = context.input_pipeline_id * own
-        return elements(range(first, first + own), context.num_replicas_in_sync)
+        return read_replicas(range(first, first + own), context.num_replicas_in_sync)
 
     distributed = strategy.distribute_datasets_from_function(read_as_worker)
     if steps is not None:
-        # TensorFlow counts a worker's elements, which is several a step where it has
-        # several replicas; `fit` reads this as the number of steps.
+        # TensorFlow counts one element per replica and step, but `fit` reads the
+        # cardinality as the number of steps.
         distributed._cardinality = steps
     return distributed
 
 
-def _tensors(source: tf.Tensor, target: tf.Tensor) -> Any:
-    """Does what `batch_of` does, in a graph."""
+def _make_tensor_batch(source: tf.Tensor, target: tf.Tensor) -> Any:
+    """Returns the batch of two tensors, with their ranks set."""
     import tensorflow as tf
 
     source = tf.ensure_shape(source, [None, None])  # (batch, source_time)
     target = tf.ensure_shape(target, [None, None])  # (batch, target_time)
-    shifted = tf.pad(target[:, :-1], [[0, 0], [1, 0]], constant_values=START)
-    shifted = tf.where(shifted == END, PAD, shifted)  # (batch, target_time)
-    return {"encoder_inputs": source, "decoder_inputs": shifted}, target
+    return make_batch(source, target)
 
 
 def _with_cardinality(dataset: tf.data.Dataset, size: int) -> tf.data.Dataset:
-    """Lets a dataset know its size."""
+    """Sets the cardinality of a dataset."""
     import tensorflow as tf
 
     return dataset.apply(tf.data.experimental.assert_cardinality(size))
 
 
 def _options() -> tf.data.Options:
-    """Returns the options that every dataset here carries."""
+    """Returns the options of all datasets."""
     import tensorflow as tf
 
     options = tf.data.Options()
     options.autotune.enabled = False
     options.deterministic = True
-    # There are no files to share out between workers, only elements.
+    # There are no files to distribute over workers, only elements.
     options.experimental_distribute.auto_shard_policy = (
         tf.data.experimental.AutoShardPolicy.DATA
     )

@@ -1,4 +1,4 @@
-"""Endless batches that go on from any step, and validation in one fixed order."""
+"""Training batches that can resume at any step, and validation batches."""
 
 from __future__ import annotations
 
@@ -10,59 +10,66 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kseq.config.checks import check_boolean, check_integer, check_number
-from kseq.data.batches import Batch, batch_of, epoch_order, read_dataset, row_lengths
-from kseq.data.buckets import (
+from kseq.data.batch_plan import (
     BatchPlan,
-    Buckets,
-    Indices,
-    bucket_of,
     check_batch,
+    make_plan,
+    pairs_per_batch,
+    split_buckets,
+)
+from kseq.data.batches import (
+    Batch,
+    Indices,
+    epoch_order,
+    make_batch,
+    read_dataset,
+    row_lengths,
+)
+from kseq.data.buckets import (
+    Buckets,
+    assign_buckets,
     check_buckets,
     choose_buckets,
-    cut,
     even_buckets,
-    plan_of,
-    rows_per_batch,
 )
 from kseq.data.examples import Examples
 from kseq.data.shards import ShardedExamples
-from kseq.data.vocabulary import PAD, Ids
+from kseq.data.vocabulary import Ids
+from kseq.special_tokens import PAD
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 
 class BatchStream:
-    """Endless batches, epoch after epoch, each a function of the seed and its step.
+    """Endless training batches, each a function of the seed and the step.
 
-    Nothing is remembered from batch to batch: whoever knows the step can go on from it,
-    in any process, without reading what came before. An epoch of `Examples` is
-    `plan_batches(..., seed=seed, epoch=epoch)`; one of `ShardedExamples` takes the
-    shards one after the other, in an order of its own each epoch, and each as such a
-    plan.
+    The stream has no state, so training can resume at any step, in any process, without
+    reading the steps before. An epoch of `Examples` is `plan_batches(..., seed=seed,
+    epoch=epoch)`. An epoch of `ShardedExamples` reads the shards in random order, and
+    each shard as such a plan.
 
     Args:
         examples: `Examples`, or `ShardedExamples` for a corpus larger than memory.
-        batch_size: int, the size of a batch: pairs, or target tokens. Defaults to 64.
-        batch_type: str, `"pairs"` or `"tokens"`, as in `plan_batches`. Defaults to
+        batch_size: int, the size of a batch, in pairs or target tokens. Default: 64.
+        batch_type: str, `"pairs"` or `"tokens"`, as in `plan_batches`. Default:
             `"pairs"`.
-        buckets: `"auto"` (what `choose_buckets` finds), an int, for so many of them at
-            most, a sequence of `(source, target)` boundaries, or None, batches of pairs
-            of any length. Defaults to `"auto"`.
-        seed: int, decides the order of all epochs. Defaults to 0.
-        shuffle: bool, whether every epoch has an order of its own; False reads all
-            alike, from the shortest bucket to the longest. Defaults to True.
-        fixed_lengths: bool, whether a batch is padded to the boundaries of its bucket,
-            or without buckets to the longest pair of all, rather than trimmed to its
-            longest rows: for XLA, which compiles anew for each shape. Defaults to
-            False.
-        bucket_width: int or None, the width of buckets that `even_buckets` cuts in
-            place of `buckets`. Defaults to None.
+        buckets: `"auto"` (the buckets of `choose_buckets`), an int (the maximum number
+            of buckets), a sequence of `(source, target)` boundaries, or None (batches
+            of pairs of any length). Default: `"auto"`.
+        seed: int, determines the order of all epochs. Default: 0.
+        shuffle: bool, whether to shuffle the pairs anew in each epoch. False makes all
+            epochs equal, from the shortest bucket to the longest. Default: True.
+        fixed_lengths: bool, whether to pad a batch to the boundaries of its bucket, or
+            without buckets to the longest pair of all, instead of its longest rows. Use
+            it with XLA, which compiles anew for each shape. Default: False.
+        bucket_width: int or None, the width of buckets made by `even_buckets`, in place
+            of `buckets`. Default: None.
 
     Raises:
         TypeError: if an argument has the wrong type.
         ValueError: if a number is out of range, `batch_type` is unknown, the buckets do
-            not rise, or a pair fits in none of them.
+            not increase, or a pair fits in no bucket.
 
     Example:
         >>> from kseq.data import BatchStream, from_pairs
@@ -87,40 +94,39 @@ class BatchStream:
         fixed_lengths: bool = False,
         bucket_width: int | None = None,
     ) -> None:
-        self._parts = _parts(examples)
+        self._reader = _as_reader(examples)
         self.examples = examples
         self.batch_size, self.batch_type = check_batch(batch_size, batch_type)
         self.seed = check_integer("seed", seed, 0)
         self.shuffle = check_boolean("shuffle", shuffle)
         self.fixed_lengths = check_boolean("fixed_lengths", fixed_lengths)
-        self.buckets = _buckets(buckets, bucket_width, self._parts)
+        self.buckets = _resolve_buckets(buckets, bucket_width, self._reader)
         self._bounds = self.buckets
         if fixed_lengths and self.buckets is None:
-            self._bounds = _buckets(1, None, self._parts)
-        # How many batches of tokens there are depends on the order, without buckets.
+            self._bounds = _resolve_buckets(1, None, self._reader)
+        # Without buckets, the number of batches of tokens depends on the order.
         self._counts: Indices | None = None
         if self.buckets is not None or self.batch_type == "pairs":
             self._counts = np.array(
-                [self._count(shard) for shard in range(self._parts.shards)]
+                [self._count(shard) for shard in range(self._reader.shards)]
             )
         self._lock = threading.Lock()
-        # Where epochs begin, as far as they are known; only if they differ in length.
-        self._begins = [0]
+        # First steps of the epochs known so far, if epochs differ in length.
+        self._epoch_starts = [0]
         self._plan_cached: tuple[tuple[int, int], BatchPlan] | None = None
         self._epoch_cached: tuple[int, Indices, Indices] | None = None
 
     def __repr__(self) -> str:
         """Returns a short description."""
         return (
-            f"<BatchStream of {self.examples!r}: {self.batch_size} {self.batch_type} a "
-            f"batch, buckets={self.buckets}, seed={self.seed}>"
+            f"<BatchStream of {self.examples!r}: {self.batch_size} {self.batch_type} "
+            f"per batch, buckets={self.buckets}, seed={self.seed}>"
         )
 
     def steps(self, epoch: int) -> int:
         """Returns the number of batches in an epoch.
 
-        It is the same in all epochs, but for batches of tokens without buckets, where
-        the order decides.
+        All epochs have the same number, except with batches of tokens and no buckets.
 
         Args:
             epoch: int, 0 or more.
@@ -138,16 +144,16 @@ class BatchStream:
         return int(self._epoch(epoch)[1][-1])
 
     def position(self, step: int) -> tuple[int, int]:
-        """Returns the epoch that a step is in, and its place there.
+        """Returns the epoch of a step, and its position in the epoch.
 
-        With batches of tokens and no buckets all epochs before must be planned (not
-        read) once, a second or so for each million pairs; else it takes no time.
+        With batches of tokens and no buckets, all epochs before must be planned (not
+        read) once, which takes about a second per million pairs. Otherwise it is fast.
 
         Args:
             step: int, 0 or more.
 
         Returns:
-            A tuple `(epoch, step within it)`.
+            A tuple `(epoch, step within the epoch)`.
 
         Raises:
             TypeError: if `step` is not an integer.
@@ -157,20 +163,20 @@ class BatchStream:
         if self._counts is not None:
             return divmod(step, int(self._counts.sum()))
         with self._lock:
-            while self._begins[-1] <= step:
-                last = len(self._begins) - 1
-                self._begins.append(self._begins[-1] + self.steps(last))
-            epoch = int(np.searchsorted(self._begins, step, side="right")) - 1
-            return epoch, step - self._begins[epoch]
+            while self._epoch_starts[-1] <= step:
+                last = len(self._epoch_starts) - 1
+                self._epoch_starts.append(self._epoch_starts[-1] + self.steps(last))
+            epoch = int(np.searchsorted(self._epoch_starts, step, side="right")) - 1
+            return epoch, step - self._epoch_starts[epoch]
 
     def epochs_at(self, step: int) -> float:
-        """Returns how many epochs have been read before a step.
+        """Returns the number of epochs read before a step.
 
         Args:
-            step: int, 0 or more; as many batches have been read.
+            step: int, 0 or more, the number of batches read.
 
         Returns:
-            float, 2.5 in the middle of the third epoch.
+            float, such as 2.5 in the middle of the third epoch.
 
         Raises:
             TypeError: if `step` is not an integer.
@@ -180,7 +186,7 @@ class BatchStream:
         return epoch + within / self.steps(epoch)
 
     def step_at(self, epochs: float) -> int:
-        """Returns how many steps make so many epochs, to the nearest step.
+        """Returns the number of steps in a number of epochs, rounded to a whole step.
 
         Args:
             epochs: float, 0 or more.
@@ -214,27 +220,25 @@ class BatchStream:
             TypeError: if `step` is not an integer.
             ValueError: if it is below 0.
         """
-        return batch_of(*self._read(step, slice(None)))
+        return make_batch(*self._read(step, slice(None)))
 
     def dataset(
         self, initial_step: int = 0, strategy: tf.distribute.Strategy | None = None
     ) -> tf.data.Dataset:
-        """Returns the batches as an endless `tf.data.Dataset`, from any step on.
+        """Returns the batches as an endless `tf.data.Dataset` that starts at any step.
 
         Args:
-            initial_step: int, the step that comes first: to go on with a run, the
-                number of batches it has read. Every iterator starts there. Defaults to
-                0.
-            strategy: `tf.distribute.Strategy` or None: the one that the model is built
-                under, so that each worker reads the rows of its own replicas only, and
-                replica r of N those at r, r + N, ... of a batch. A replica for which a
-                batch has no row gets one without a target, of weight 0. Defaults to
-                None.
+            initial_step: int, the first step of every iterator. To resume a run, pass
+                the number of batches it has read. Default: 0.
+            strategy: `tf.distribute.Strategy` or None, the strategy that the model is
+                built under. Each worker then only reads the rows of its own replicas:
+                replica r of N reads the rows r, r + N, ... of a batch. A replica
+                without rows gets one row without a target, of weight 0. Default: None.
 
         Returns:
-            A `tf.data.Dataset` of `(inputs, targets)` as `batch` returns them, all
-            int32 of shape `(None, None)`; with a strategy a
-            `tf.distribute.DistributedDataset` of the same batches, shared out.
+            A `tf.data.Dataset` of `(inputs, targets)` as from `batch`, all int32 of
+            shape `(None, None)`; with a strategy, a `tf.distribute.DistributedDataset`
+            of the same batches.
 
         Raises:
             TypeError: if an argument has the wrong type.
@@ -247,20 +251,20 @@ class BatchStream:
         """Reads some rows of the batch of a step."""
         epoch, within = self.position(step)
         order, ends = self._epoch(epoch)
-        place = int(np.searchsorted(ends, within, side="right"))
-        shard = int(order[place])
+        index = int(np.searchsorted(ends, within, side="right"))
+        shard = int(order[index])
         plan = self._plan(epoch, shard)
-        batch = within - int(ends[place]) + len(plan)
+        batch = within - int(ends[index]) + len(plan)
         widths = None
         if self.fixed_lengths and self._bounds is not None:
             widths = self._bounds[plan.buckets[batch]]
-        return self._parts.read(shard, plan.rows(batch)[part], widths)
+        return self._reader.read(shard, plan.rows(batch)[part], widths)
 
     def _epoch(self, epoch: int) -> tuple[Indices, Indices]:
-        """Returns the shards in the order of an epoch, and at which step each ends."""
+        """Returns the shards in the order of an epoch, and the step after each."""
         cached = self._epoch_cached
         if cached is None or cached[0] != epoch:
-            shards = self._parts.shards
+            shards = self._reader.shards
             order = np.arange(shards)
             if self.shuffle:
                 order = epoch_order(shards, self.seed, epoch)
@@ -277,11 +281,11 @@ class BatchStream:
         cached = self._plan_cached
         if cached is None or cached[0] != (epoch, shard):
             key = [self.seed, epoch]
-            if isinstance(self._parts, ShardedExamples):
-                # Not 0, which numpy cannot tell from a key that ends before it.
+            if isinstance(self._reader, ShardedExamples):
+                # Plus 1, because numpy ignores zeros at the end of a key.
                 key.append(shard + 1)
-            source, target = self._parts.lengths(shard)
-            plan = plan_of(
+            source, target = self._reader.lengths(shard)
+            plan = make_plan(
                 source,
                 target,
                 self.batch_size,
@@ -296,12 +300,12 @@ class BatchStream:
 
     def _count(self, shard: int) -> int:
         """Returns the number of batches of a shard, the same in every epoch."""
-        source, target = self._parts.lengths(shard)
+        source, target = self._reader.lengths(shard)
         if self.buckets is None:
             return -(-len(source) // self.batch_size)
-        counts = np.bincount(bucket_of(source, target, self.buckets))
-        most = rows_per_batch(self.buckets, self.batch_size, self.batch_type)
-        return len(cut(counts, most)[0])
+        counts = np.bincount(assign_buckets(source, target, self.buckets))
+        sizes = pairs_per_batch(self.buckets, self.batch_size, self.batch_type)
+        return len(split_buckets(counts, sizes)[0])
 
 
 def validation_dataset(
@@ -312,28 +316,29 @@ def validation_dataset(
 ) -> tf.data.Dataset:
     """Makes a `tf.data.Dataset` that reads each pair once, sorted by length.
 
-    The order is by the length of the target, then by that of the source, and always the
-    same; of `ShardedExamples` shard by shard.
+    The pairs are sorted by target length, then by source length; `ShardedExamples` are
+    sorted shard by shard. The order is always the same.
 
     Args:
         examples: `Examples` or `ShardedExamples`.
-        batch_size: int, pairs a batch; the last one (of each shard) may be smaller.
-        buckets: None, batches trimmed to their longest rows; or buckets as
-            `BatchStream` takes them: each batch is padded to those of the first
-            bucket that is long enough, so that there are few shapes for XLA to compile.
-            A batch too long for all of them (they may be those of the training data)
-            is trimmed to its longest rows. Defaults to None.
+        batch_size: int, number of pairs per batch. The last batch (of each shard) may
+            be smaller.
+        buckets: None to trim each batch to its longest rows; or buckets as for
+            `BatchStream`, to pad each batch to the first bucket that is long enough, so
+            that XLA compiles few shapes. A batch that is longer than all buckets, which
+            may be chosen from other data, is trimmed to its longest rows. Default:
+            None.
         strategy: `tf.distribute.Strategy` or None, as in `BatchStream.dataset`.
-            Defaults to None.
+            Default: None.
 
     Returns:
         A `tf.data.Dataset` of `(inputs, targets)`, all int32 of shape `(None, None)`,
-        whose cardinality is the number of batches; with a strategy a
-        `tf.distribute.DistributedDataset` of the same batches, shared out.
+        whose cardinality is the number of batches; with a strategy, a
+        `tf.distribute.DistributedDataset` of the same batches.
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if `batch_size` is below 1, or the buckets do not rise.
+        ValueError: if `batch_size` is below 1, or the buckets do not increase.
 
     Example:
         >>> from kseq.data import from_pairs, validation_dataset
@@ -343,16 +348,18 @@ def validation_dataset(
         [[4, 3, 0], [4, 4, 3]]
         [[4, 5, 5, 3]]
     """
-    parts = _parts(examples)
+    reader = _as_reader(examples)
     size = check_integer("batch_size", batch_size, 1)
-    bounds = _buckets(buckets, None, parts)
-    counts = [-(-len(parts.lengths(shard)[0]) // size) for shard in range(parts.shards)]
+    bounds = _resolve_buckets(buckets, None, reader)
+    counts = [
+        -(-len(reader.lengths(shard)[0]) // size) for shard in range(reader.shards)
+    ]
     ends = np.cumsum(counts)
 
-    # Of the shard that is being read.
+    # Caches the order of the current shard.
     @functools.lru_cache(maxsize=1)
     def sorted_rows(shard: int) -> tuple[Indices, tuple[Indices, Indices]]:
-        lengths = parts.lengths(shard)
+        lengths = reader.lengths(shard)
         return np.lexsort(lengths), lengths
 
     def read(step: int, part: slice) -> tuple[Ids, Ids]:
@@ -364,13 +371,13 @@ def validation_dataset(
         fitting = (
             bound for bound in bounds or () if bound[0] >= source and bound[1] >= target
         )
-        return parts.read(shard, rows[part], next(fitting, None))
+        return reader.read(shard, rows[part], next(fitting, None))
 
     return read_dataset(read, steps=int(ends[-1]), strategy=strategy)
 
 
-class _Memory:
-    """Pairs in memory, read as if they were a single shard."""
+class _SingleShard:
+    """Examples in memory, with the interface of `ShardedExamples`."""
 
     shards = 1
 
@@ -386,7 +393,7 @@ class _Memory:
         self, shard: int, rows: Any, widths: tuple[int, int] | None = None
     ) -> tuple[Ids, Ids]:
         source, target = (
-            _padded(ids, lengths, rows, width)
+            _pad_rows(ids, lengths, rows, width)
             for ids, lengths, width in zip(
                 self._sides, self._lengths, widths or (None, None), strict=True
             )
@@ -394,23 +401,23 @@ class _Memory:
         return source, target
 
 
-def _padded(ids: Ids, lengths: Indices, rows: Indices, width: int | None) -> Ids:
-    """Returns some rows of padded ids, padded to another width."""
+def _pad_rows(ids: Ids, lengths: Indices, rows: Indices, width: int | None) -> Ids:
+    """Returns some rows of padded ids, with another width."""
     if width is None:
         width = int(lengths[rows].max(initial=1))
-    picked = ids[:, :width][rows]
-    more = width - picked.shape[1]
-    if more:
-        picked = np.pad(picked, [(0, 0), (0, more)], constant_values=PAD)
-    return picked
+    selected = ids[:, :width][rows]
+    missing = width - selected.shape[1]
+    if missing:
+        selected = np.pad(selected, [(0, 0), (0, missing)], constant_values=PAD)
+    return selected
 
 
-def _parts(examples: Any) -> _Memory | ShardedExamples:
-    """Returns what pairs are read from, or raises."""
+def _as_reader(examples: Any) -> _SingleShard | ShardedExamples:
+    """Returns the examples with the interface of `ShardedExamples`, or raises."""
     if isinstance(examples, ShardedExamples):
         return examples
     if isinstance(examples, Examples):
-        return _Memory(examples)
+        return _SingleShard(examples)
     raise TypeError(
         "`examples` must be Examples or ShardedExamples. Received: "
         f"{examples!r} of type {type(examples).__name__}; from_pairs, encode_pairs and "
@@ -418,17 +425,17 @@ def _parts(examples: Any) -> _Memory | ShardedExamples:
     )
 
 
-def _buckets(
-    buckets: Any, width: Any, parts: _Memory | ShardedExamples
+def _resolve_buckets(
+    buckets: Any, width: Any, reader: _SingleShard | ShardedExamples
 ) -> Buckets | None:
-    """Returns buckets as boundaries."""
+    """Returns the boundaries of the buckets that a caller chose."""
     if width is not None:
         if buckets != "auto":
             raise ValueError(
-                "`bucket_width` takes the place of `buckets`. Received both: "
-                f"{width!r} and {buckets!r}."
+                "`bucket_width` must be None if `buckets` is given. Received: "
+                f"{width!r} and buckets={buckets!r}."
             )
-        return even_buckets(parts.source_lengths, parts.target_lengths, width)
+        return even_buckets(reader.source_lengths, reader.target_lengths, width)
     if buckets is None:
         return None
     if isinstance(buckets, str):
@@ -437,8 +444,8 @@ def _buckets(
                 "`buckets` must be 'auto', None, a number of buckets or (source, "
                 f"target) boundaries. Received: {buckets!r}."
             )
-        return choose_buckets(parts.source_lengths, parts.target_lengths)
+        return choose_buckets(reader.source_lengths, reader.target_lengths)
     if isinstance(buckets, Iterable):
         return check_buckets("buckets", buckets)
     count = check_integer("buckets", buckets, 1)
-    return choose_buckets(parts.source_lengths, parts.target_lengths, count)
+    return choose_buckets(reader.source_lengths, reader.target_lengths, count)

@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from kseq.config.checks import check_boolean, check_integer, check_texts
 from kseq.data import tokenizers
-from kseq.data.batches import Batch, batch_of, pairs_dataset, row_lengths
+from kseq.data.batches import Batch, make_batch, pairs_dataset, row_lengths
 from kseq.data.keras_arrays import Side, Symbol, Symbols
 from kseq.data.tokenizers import Identifier, Tokenizer, UntrainedTokenizer
-from kseq.data.vocabulary import END, PAD, START, Ids, Vocabulary, check_vocabulary
+from kseq.data.vocabulary import Ids, Vocabulary, check_vocabulary
+from kseq.special_tokens import END, PAD, START
 
 if TYPE_CHECKING:
     import keras
@@ -24,20 +25,20 @@ if TYPE_CHECKING:
 class Examples:
     """Pairs of a source and a target, as rows of ids.
 
-    `examples[:100]` is the first hundred pairs, and an array of indices or of
-    booleans picks pairs likewise.
+    `examples[:100]` returns the first hundred pairs. An array of indices or booleans
+    selects pairs, too.
 
     Args:
-        source: integers of shape `(size, source_time)`: each row ended by `</s>`, then
+        source: integers of shape `(size, source_time)`, each row ended by `</s>` and
             padded on the right.
-        target: integers of shape `(size, target_time)`, likewise.
+        target: integers of shape `(size, target_time)`, with rows of the same form.
         source_vocab: `Vocabulary` of the sources.
         target_vocab: `Vocabulary` of the targets.
 
     Raises:
         TypeError: if a vocabulary is not a `Vocabulary`.
-        ValueError: if the arrays do not agree in size, are empty, or hold a row that is
-            not tokens, one `</s>` and padding.
+        ValueError: if the arrays differ in size or are empty, or if a row does not
+            consist of tokens, one `</s>` and padding.
 
     Example:
         >>> from kseq.data import from_pairs
@@ -83,41 +84,43 @@ class Examples:
         end: Symbol | None = None,
         padding: Symbol | None = None,
     ) -> Examples:
-        """Converts arrays of another numbering, such as those of Keras's examples.
+        """Converts arrays with other ids, such as those of Keras's examples.
 
-        In such arrays number 0 is a symbol like any other; here it is padding. The
-        symbols keep their order: the first becomes token 4, after the four special
-        tokens. `start` and `end` become `<s>` and `</s>`, and a symbol named like a
-        special token becomes that token. Each row is then ended by `</s>`.
+        In such arrays, 0 is an ordinary symbol; in kseq it is padding. The symbols keep
+        their order: the first one becomes token 4, after the four special tokens.
+        `start` and `end` become `<s>` and `</s>`, and a symbol with the name of a
+        special token becomes that token. Each converted row ends with `</s>`.
 
         Args:
-            source: one-hot vectors of shape `(samples, time, symbols)` and of any
-                dtype, where a step of zeros is padding; or integer ids of shape
-                `(samples, time)`.
-            target: likewise, the whole targets: the decoder's inputs and outputs are
-                made from them.
-            symbols: list of str, the symbol of each number; a str, a character for
-                each; or a dict from symbol to number. For both sides. Defaults to
-                None: the numbers themselves, `"0"`, `"1"`, ...
-            source_symbols: symbols of the sources only. Defaults to None: `symbols`.
-            target_symbols: symbols of the targets only. Defaults to None: `symbols`.
-            start: str or int, the symbol, or its number, that begins each target; it
-                is dropped. Defaults to None: targets begin with their first symbol.
-            end: str or int, the symbol that ends rows. Rows without it end with their
-                last symbol. Defaults to None: none.
-            padding: str or int, the symbol that fills rows up at their end; elsewhere
-                in a row it stays a symbol. Defaults to None: all symbols count.
+            source: one-hot vectors of shape `(samples, time, symbols)` and any dtype,
+                where a step of zeros is padding; or integer ids of shape `(samples,
+                time)`.
+            target: array of the same form: the complete targets, from which kseq makes
+                the decoder's inputs and outputs.
+            symbols: the symbols of both sides: list of str in the order of their ids; a
+                str with one character for each id; or a dict from symbol to id.
+                Default: None, the ids as strings, `"0"`, `"1"`, ...
+            source_symbols: the symbols of the sources. Default: None, `symbols`.
+            target_symbols: the symbols of the targets. Default: None, `symbols`.
+            start: str or int, the symbol at the start of each target, or its id. It is
+                dropped. Default: None, targets have no start symbol.
+            end: str or int, the symbol that ends rows, or its id. Rows without it end
+                with their last symbol. Default: None, rows have no end symbol.
+            padding: str or int, the symbol that pads rows at their end, or its id.
+                Elsewhere in a row it is an ordinary symbol. Default: None, there is no
+                padding symbol.
 
         Returns:
-            `Examples`, with vocabularies that cut texts into characters where each
-            symbol is one. `target_vocab.decode` turns the tokens of `model.generate`
-            into text.
+            `Examples`. Their vocabularies use the tokenizer `"characters"` if each
+            symbol is a single character. `target_vocab.decode` converts the tokens of
+            `model.generate` to text.
 
         Raises:
             TypeError: if a symbol is not a string.
-            ValueError: if an array has another shape or dtype, is empty, holds a
-                vector that is not one-hot or a number without a symbol; if a row goes
-                on after its end; or if `start`, `end` or `padding` is no symbol.
+            ValueError: if an array has another shape or dtype, is empty, or has a
+                vector that is not one-hot or an id without a symbol; if a row has
+                symbols after its end; or if `start`, `end` or `padding` is not a
+                symbol.
 
         Example:
             >>> import numpy as np
@@ -157,40 +160,40 @@ class Examples:
         )
 
     def __getitem__(self, rows: slice | npt.ArrayLike) -> Examples:
-        """Returns some of the pairs, padded as before.
+        """Returns some of the pairs, with the same padding.
 
         Args:
-            rows: a slice, or a list or array of indices or of booleans.
+            rows: a slice, or a list or array of indices or booleans.
 
         Returns:
             `Examples`.
 
         Raises:
             TypeError: if `rows` is a single number.
-            ValueError: if no pair is left.
+            ValueError: if no pair is selected.
         """
         if not isinstance(rows, slice):
-            picked = np.asarray(rows)
-            if picked.ndim != 1:
+            indices = np.asarray(rows)
+            if indices.ndim != 1:
                 raise TypeError(
-                    "`examples[...]` must be given a slice or a list of indices. "
+                    "`examples[...]` takes a slice or a list of indices. "
                     f"Received: {rows!r}; for one pair write examples[i : i + 1]."
                 )
-            rows = picked
+            rows = indices
         source, target = self.source[rows], self.target[rows]
         if not len(source):
             raise ValueError(
-                f"`examples[...]` must pick at least one of the {len(self)} pairs. "
+                f"`examples[...]` must select at least one of the {len(self)} pairs. "
                 f"Received: {rows!r}."
             )
         return Examples(source, target, self.source_vocab, self.target_vocab)
 
     def source_texts(self) -> list[str]:
-        """Returns the sources as strings, decoded now."""
+        """Decodes the sources."""
         return self.source_vocab.decode(self.source)
 
     def target_texts(self) -> list[str]:
-        """Returns the targets as strings, decoded now."""
+        """Decodes the targets."""
         return self.target_vocab.decode(self.target)
 
     def frame(self) -> pd.DataFrame:
@@ -213,7 +216,7 @@ class Examples:
             `encoder_inputs`, `(size, source_time)`, and `decoder_inputs`,
             `(size, target_time)`; `targets` is `(size, target_time)`.
         """
-        return batch_of(self.source, self.target)
+        return make_batch(self.source, self.target)
 
     def dataset(
         self,
@@ -225,42 +228,40 @@ class Examples:
         initial_epoch: int = 0,
         strategy: tf.distribute.Strategy | None = None,
     ) -> tf.data.Dataset:
-        """Returns the pairs as a `tf.data.Dataset`, each batch trimmed to its longest.
+        """Returns a `tf.data.Dataset` of batches, each trimmed to its longest rows.
 
         The order of an epoch is `kseq.data.batches.epoch_order(size, seed, epoch)`,
-        whatever TensorFlow's seed. An epoch is counted when a pass comes to its last
-        batch, so epoch k of `fit` is epoch `initial_epoch + k`: a pass given up
-        midway, such as the batch that `fit` looks at before it starts, is read again
-        in the same order. `evaluate` and a loop of your own count too. Two iterators
-        that start at the same time read the same epoch.
+        independent of TensorFlow's seed. An epoch counts when a pass reaches its last
+        batch, so epoch k of `fit` is epoch `initial_epoch + k`. A pass that stops
+        before, such as the one batch that `fit` reads before it starts, does not count.
+        Passes of `evaluate` and of your own loops count, too. Two iterators that start
+        at the same time read the same epoch.
 
         Args:
-            batch_size: int, pairs a batch.
-            shuffle: bool, whether every epoch has an order of its own. Defaults to
+            batch_size: int, number of pairs per batch.
+            shuffle: bool, whether to shuffle the pairs anew in each epoch. Default:
                 True.
-            seed: int, together with the epoch it decides the order. Defaults to 0.
-            drop_remainder: bool, whether a smaller last batch is left out. Defaults
-                to False.
-            repeat: bool, whether the dataset is endless, epoch after epoch; then each
-                iterator starts at `initial_epoch`, and `fit` needs `steps_per_epoch`.
-                Defaults to False.
-            initial_epoch: int, the epoch that comes first: to go on with a run, pass
-                `fit` the same number. Defaults to 0.
-            strategy: `tf.distribute.Strategy` or None: the one that the model is built
-                under, so that each worker reads the rows of its own replicas only.
-                Without it every worker reads the whole batch and drops the others'
-                rows. Defaults to None.
+            seed: int, determines the order together with the epoch. Default: 0.
+            drop_remainder: bool, whether to drop a smaller last batch. Default: False.
+            repeat: bool, whether the dataset is endless, epoch after epoch. Each
+                iterator then starts at `initial_epoch`, and `fit` needs
+                `steps_per_epoch`. Default: False.
+            initial_epoch: int, the first epoch. To resume a run, pass the same number
+                to `fit`. Default: 0.
+            strategy: `tf.distribute.Strategy` or None, the strategy that the model is
+                built under. Each worker then only reads the rows of its own replicas.
+                Without it, every worker reads the whole batch and drops the other rows.
+                Default: None.
 
         Returns:
             A `tf.data.Dataset` of `(inputs, targets)`: a dict of `encoder_inputs` and
             `decoder_inputs`, and the targets, all int32 of shape `(None, None)`; with a
-            strategy a `tf.distribute.DistributedDataset` of the same, with the same
-            batches, shared out.
+            strategy, a `tf.distribute.DistributedDataset` of the same batches.
 
         Raises:
             TypeError: if an argument has the wrong type.
-            ValueError: if a number is out of range, or if `drop_remainder` leaves
-                nothing.
+            ValueError: if a number is out of range, or if `drop_remainder` drops all
+                pairs.
         """
         return pairs_dataset(
             self.source,
@@ -277,23 +278,23 @@ class Examples:
     def pydataset(
         self, batch_size: int, shuffle: bool = True, seed: int = 0
     ) -> keras.utils.PyDataset:
-        """Returns the pairs as a `keras.utils.PyDataset`, padded to the set's longest.
+        """Returns a `keras.utils.PyDataset`, padded to the longest pair of the set.
 
-        The order within an epoch is `epoch_order(size, seed, epoch)`, where `epoch` is
-        the number of `on_epoch_end` calls so far. Keras calls it once before the first
-        epoch of every `fit` and `evaluate`, so epoch k of a first `fit` reads order
-        k + 1; and `fit` visits the batches in a random order of its own unless it is
-        given `shuffle=False`. Where the order must be exact, use `dataset`.
+        The order of an epoch is `epoch_order(size, seed, epoch)`, where `epoch` is the
+        number of `on_epoch_end` calls so far. Keras calls it once before the first
+        epoch of every `fit` and `evaluate`, so epoch k of the first `fit` reads order
+        k + 1. Besides, `fit` shuffles the batches unless it gets `shuffle=False`. Use
+        `dataset` if the order must be exact.
 
         Args:
-            batch_size: int, pairs a batch; the last one may be smaller.
-            shuffle: bool, whether every epoch has an order of its own. Defaults to
+            batch_size: int, number of pairs per batch. The last batch may be smaller.
+            shuffle: bool, whether to shuffle the pairs anew in each epoch. Default:
                 True.
-            seed: int, together with the epoch it decides the order. Defaults to 0.
+            seed: int, determines the order together with the epoch. Default: 0.
 
         Returns:
-            A `keras.utils.PyDataset` of `(inputs, targets)`, int32 arrays as `arrays`
-            returns them.
+            A `keras.utils.PyDataset` of `(inputs, targets)`, int32 arrays as from
+            `arrays`.
 
         Raises:
             TypeError: if an argument has the wrong type.
@@ -320,30 +321,33 @@ def from_pairs(
     shared_vocab: bool = False,
     lower_case: bool = False,
 ) -> Examples:
-    """Makes `Examples` from texts of your own, with their vocabularies.
+    """Makes `Examples` from texts, and builds their vocabularies.
 
     Args:
         sources: list of str, pandas Series or numpy array of str.
-        targets: the same number of str, the i-th one belongs to the i-th source.
-        tokenizer: for both sides, what `kseq.data.tokenizers.train` takes:
-            `"whitespace"`, `"characters"`, `"spacy:de"`, `"moses:de"`, a dict or a
-            `Tokenizer`; or `"sentencepiece:8000"` or `"bpe:8000"`, which each side
-            trains on its own texts. Defaults to `"whitespace"`.
-        source_tokenizer: the sources' own tokenizer, or None. Defaults to None.
-        target_tokenizer: the targets' own tokenizer, or None. Defaults to None.
-        source_vocab: `Vocabulary` or None, built from the sources where None; a
-            vocabulary brings its own tokenizer. Defaults to None.
-        target_vocab: `Vocabulary` or None, likewise. Defaults to None.
-        min_frequency: int, tokens seen less often become `<unk>`. Defaults to 1.
-        max_size: int or None, the most ordinary tokens of a built vocabulary.
-            Defaults to None, no limit.
-        shared_vocab: bool, whether one vocabulary is built from both sides, after one
-            tokenizer is trained on both where that is needed. Defaults to False.
-        lower_case: bool, whether the tokenizers lower-case. Defaults to False, as the
+        targets: list of str, pandas Series or numpy array of str, one target for each
+            source.
+        tokenizer: the tokenizer of both sides, an identifier as for
+            `kseq.data.tokenizers.train`: `"whitespace"`, `"characters"`, `"spacy:de"`,
+            `"moses:de"`, a dict or a `Tokenizer`; or `"sentencepiece:8000"` or
+            `"bpe:8000"`, which is trained on each side. Default: `"whitespace"`.
+        source_tokenizer: the tokenizer of the sources. Default: None, `tokenizer`.
+        target_tokenizer: the tokenizer of the targets. Default: None, `tokenizer`.
+        source_vocab: `Vocabulary` of the sources, with its own tokenizer. Default:
+            None, it is built from the sources.
+        target_vocab: `Vocabulary` of the targets, with its own tokenizer. Default:
+            None, it is built from the targets.
+        min_frequency: int, the minimum number of occurrences; rarer tokens become
+            `<unk>`. Default: 1.
+        max_size: int or None, the maximum number of ordinary tokens of a vocabulary.
+            Default: None, no limit.
+        shared_vocab: bool, whether to build one vocabulary from both sides, with one
+            tokenizer. Default: False.
+        lower_case: bool, whether the tokenizers lower-case. Default: False, as the
             tokenizers and vocabularies say.
 
     Returns:
-        `Examples`. Tokens that a vocabulary lacks are `<unk>`.
+        `Examples`. Unknown tokens are `<unk>`.
 
     Raises:
         ImportError: if a library that a tokenizer needs is missing.
@@ -371,13 +375,13 @@ def from_pairs(
         )
     if not sources:
         raise ValueError(
-            "`sources` and `targets` must hold at least one pair. Received: none."
+            "`sources` and `targets` must contain at least one pair. Received: none."
         )
     check_boolean("shared_vocab", shared_vocab)
-    source_cut = _tokenizer_of(
+    source_resolved = _resolve_tokenizer(
         "source", source_vocab, source_tokenizer, tokenizer, lower_case
     )
-    target_cut = _tokenizer_of(
+    target_resolved = _resolve_tokenizer(
         "target", target_vocab, target_tokenizer, tokenizer, lower_case
     )
     limits: dict[str, Any] = {"min_frequency": min_frequency, "max_size": max_size}
@@ -387,18 +391,19 @@ def from_pairs(
                 "`shared_vocab` must be False when a vocabulary is given; to share it, "
                 "pass it as both `source_vocab` and `target_vocab`."
             )
-        if source_cut != target_cut:
+        if source_resolved != target_resolved:
             raise ValueError(
-                "`shared_vocab` must be False when the two sides are cut differently. "
-                f"Received: {source_cut!r} for sources, {target_cut!r} for targets."
+                "`shared_vocab` must be False if the sides have different tokenizers. "
+                f"Received: {source_resolved!r} for sources and {target_resolved!r} "
+                "for targets."
             )
         source_vocab = target_vocab = Vocabulary.build(
-            sources + targets, source_cut, **limits
+            sources + targets, source_resolved, **limits
         )
     if source_vocab is None:
-        source_vocab = Vocabulary.build(sources, source_cut, **limits)
+        source_vocab = Vocabulary.build(sources, source_resolved, **limits)
     if target_vocab is None:
-        target_vocab = Vocabulary.build(targets, target_cut, **limits)
+        target_vocab = Vocabulary.build(targets, target_resolved, **limits)
     return Examples(
         source_vocab.encode(sources),
         target_vocab.encode(targets),
@@ -407,29 +412,28 @@ def from_pairs(
     )
 
 
-def _tokenizer_of(
+def _resolve_tokenizer(
     side: str,
     vocab: Vocabulary | None,
     own: Identifier | None,
     common: Identifier,
     lower_case: bool,
 ) -> Tokenizer | UntrainedTokenizer:
-    """Returns the tokenizer of one side: its vocabulary's, its own, or the common."""
+    """Returns the tokenizer of a side: its vocabulary's, its own, or the common."""
     if vocab is None:
         return tokenizers.resolve(common if own is None else own, None, lower_case)
     check_vocabulary(f"{side}_vocab", vocab)
-    given = vocab.tokenizer if own is None else own
-    found = tokenizers.resolve(given, None, lower_case)
-    if found != vocab.tokenizer:
+    identifier = vocab.tokenizer if own is None else own
+    if tokenizers.resolve(identifier, None, lower_case) != vocab.tokenizer:
         raise ValueError(
-            f"`{side}_tokenizer` must be that of `{side}_vocab`, {vocab.tokenizer!r}, "
-            f"or be left out. Received: {own!r}."
+            f"`{side}_tokenizer` must be the tokenizer of `{side}_vocab`, "
+            f"{vocab.tokenizer!r}, or be left out. Received: {own!r}."
         )
     return vocab.tokenizer
 
 
 def _check_rows(name: str, ids: npt.ArrayLike, vocab_size: int) -> Ids:
-    """Returns `ids` as int32, or raises unless rows are tokens, `</s>`, padding."""
+    """Returns `ids` as int32, or raises unless rows are tokens, `</s>` and padding."""
     array = np.asarray(ids)
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(
@@ -441,8 +445,8 @@ def _check_rows(name: str, ids: npt.ArrayLike, vocab_size: int) -> Ids:
         raise ValueError(f"`{name}` must have at least one row. Received: none.")
     if array.size and (array.min() < 0 or array.max() >= vocab_size):
         raise ValueError(
-            f"`{name}` must lie in 0..{vocab_size - 1}, its vocabulary's range. "
-            f"Received ids from {array.min()} to {array.max()}."
+            f"`{name}` must be in 0..{vocab_size - 1}, its vocabulary's range. "
+            f"Received: ids from {array.min()} to {array.max()}."
         )
     array = array.astype(np.int32, copy=False)
     lengths = row_lengths(array)
@@ -455,8 +459,8 @@ def _check_rows(name: str, ids: npt.ArrayLike, vocab_size: int) -> Ids:
     if not good.all():
         row = int(np.argmin(good))
         raise ValueError(
-            f"`{name}` must hold rows of tokens, one </s> ({END}), then padding "
+            f"`{name}` must have rows of tokens, one </s> ({END}), then padding "
             f"({PAD}). Received: row {row}, {array[row].tolist()}; "
-            "Examples.from_arrays converts arrays of another numbering."
+            "Examples.from_arrays converts arrays with other ids."
         )
     return array

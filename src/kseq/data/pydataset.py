@@ -1,4 +1,4 @@
-"""The `keras.utils.PyDataset` of pairs; in a module of its own, for it needs Keras."""
+"""The `keras.utils.PyDataset` of pairs. Importing this module imports Keras."""
 
 from typing import Any
 
@@ -6,22 +6,22 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kseq.data.batches import Batch, batch_of, epoch_order
+from kseq.data.batches import Batch, epoch_order, make_batch
 from kseq.data.vocabulary import Ids
 
 
 class PairsPyDataset(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
     """Batches of pairs, all padded to the longest pair of the whole set.
 
-    Keras infers a PyDataset's shapes from its first two batches, so a later batch of
-    another length would fail; here none is.
+    All batches have the same length, because Keras infers the shapes of a PyDataset
+    from its first two batches.
 
     Args:
         source: int32 array of shape `(size, source_time)`, rows ended by `</s>`.
         target: int32 array of shape `(size, target_time)`, rows ended by `</s>`.
-        batch_size: int, pairs a batch; the last one may be smaller.
-        shuffle: bool, whether every epoch has an order of its own. Defaults to True.
-        seed: int, together with the epoch it decides the order. Defaults to 0.
+        batch_size: int, number of pairs per batch. The last batch may be smaller.
+        shuffle: bool, whether to shuffle the pairs anew in each epoch. Default: True.
+        seed: int, determines the order together with the epoch. Default: 0.
         **kwargs: arguments of `keras.utils.PyDataset`, such as `workers`.
     """
 
@@ -44,7 +44,7 @@ class PairsPyDataset(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore
         self._cached: tuple[int, npt.NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
-        """Returns the number of batches an epoch."""
+        """Returns the number of batches per epoch."""
         return -(-len(self.source) // self.batch_size)
 
     def __getitem__(self, index: int) -> Batch:
@@ -62,14 +62,14 @@ class PairsPyDataset(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)} does not exist")
         rows = self._order()[index * self.batch_size : (index + 1) * self.batch_size]
-        return batch_of(self.source[rows], self.target[rows])
+        return make_batch(self.source[rows], self.target[rows])
 
     def on_epoch_end(self) -> None:
-        """Moves on to the next epoch's order."""
+        """Starts the next epoch."""
         self.epoch += 1
 
     def _order(self) -> npt.NDArray[np.int64]:
-        # One assignment of a pair: Keras reads batches from another thread.
+        # A single assignment, because Keras reads batches in another thread.
         cached, epoch = self._cached, self.epoch
         if cached is None or cached[0] != epoch:
             size = len(self.source)

@@ -1,4 +1,4 @@
-"""Corpora larger than memory: pairs of ids in shards on disk."""
+"""Corpora larger than memory: pairs of ids in several files on disk."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from typing import Any
 import numpy as np
 
 from kseq.config.checks import check_boolean, check_integer
-from kseq.data.buckets import (
-    Indices,
+from kseq.data.batches import Indices
+from kseq.data.encoding import (
     LengthCounts,
     RaggedRows,
-    check_kept,
-    encoded_chunks,
+    check_not_empty,
+    encode_chunks,
 )
 from kseq.data.vocabulary import Ids, Vocabulary, check_vocabulary
 from kseq.storage.atomic_files import whole_folder
 
-# The version of what is written; another one is not read.
+# The version of the file format. Other versions are not read.
 FORMAT_VERSION = 1
 
 _INDEX = "index.json"
 
-# Around the data of a TFRecord, in words of four bytes: its size (two) and the check
-# sum of that; and the check sum of the data.
-_BEFORE, _AFTER = 3, 1
+# Words of four bytes around the data of a TFRecord. Before: the size (two words) and
+# its check sum. After: the check sum of the data.
+_WORDS_BEFORE, _WORDS_AFTER = 3, 1
 
 
 class ShardedExamples:
     """Pairs of a source and a target as rows of ids, in shards on disk.
 
-    `write_shards` makes them and `ShardedExamples.open` finds them again. One shard at
-    a time is in memory: the one that was read last. `fingerprint` tells these pairs and
-    vocabularies from all others.
+    `write_shards` writes the shards, and `ShardedExamples.open` opens them. Only the
+    shard that was read last is in memory. The attribute `fingerprint` identifies the
+    pairs and vocabularies.
 
     Example:
         >>> from kseq.data import ShardedExamples, Vocabulary, write_shards
@@ -79,9 +79,9 @@ class ShardedExamples:
 
         Args:
             folder: str or path.
-            source_vocab: `Vocabulary` of the sources, with the tokens that they were
-                written with.
-            target_vocab: `Vocabulary` of the targets, likewise.
+            source_vocab: `Vocabulary` of the sources, with the same tokens as when the
+                shards were written.
+            target_vocab: `Vocabulary` of the targets, with the same tokens.
 
         Returns:
             `ShardedExamples`.
@@ -89,7 +89,7 @@ class ShardedExamples:
         Raises:
             OSError: if a file cannot be read.
             ValueError: if the folder has another format version, a vocabulary has other
-                tokens, or a file is not as it was written; the message says which.
+                tokens, or a file is damaged; the message names it.
         """
         folder = pathlib.Path(folder)
         path = folder / _INDEX
@@ -110,13 +110,13 @@ class ShardedExamples:
             raise ValueError(f"{path} is damaged. {_AGAIN}")
         for side, vocab in (("source", source_vocab), ("target", target_vocab)):
             check_vocabulary(f"{side}_vocab", vocab)
-            found, written = fingerprint(vocab), index["fingerprints"][side]
-            if found != written:
+            actual, written = fingerprint(vocab), index["fingerprints"][side]
+            if actual != written:
                 raise ValueError(
                     f"`{side}_vocab` must have the tokens that {folder} was written "
                     f"with (fingerprint {written[:12]}). Received: {vocab!r}, "
-                    f"fingerprint {found[:12]}. Pass that vocabulary, or write the "
-                    "shards again with this one."
+                    f"fingerprint {actual[:12]}. Pass the vocabulary that the shards "
+                    "were written with, or write them again with this one."
                 )
         for shard in index["shards"]:
             for kind in ("records", "lengths"):
@@ -126,7 +126,7 @@ class ShardedExamples:
 
     def __len__(self) -> int:
         """Returns the number of pairs."""
-        return self.counts.kept
+        return self.counts.remaining
 
     def __repr__(self) -> str:
         """Returns a short description."""
@@ -139,23 +139,23 @@ class ShardedExamples:
 
     @property
     def source_lengths(self) -> Indices:
-        """The tokens of every source, `</s>` included, read from disk now: int64."""
+        """Lengths of all sources in tokens, including `</s>`: int64, read from disk."""
         return np.concatenate([self.lengths(each)[0] for each in range(self.shards)])
 
     @property
     def target_lengths(self) -> Indices:
-        """The tokens of every target, likewise."""
+        """Lengths of all targets in tokens, including `</s>`: int64, read from disk."""
         return np.concatenate([self.lengths(each)[1] for each in range(self.shards)])
 
     def lengths(self, shard: int) -> tuple[Indices, Indices]:
-        """Returns the lengths of the rows of a shard, without reading these.
+        """Returns the lengths of the rows of a shard, without reading the rows.
 
         Args:
-            shard: int, which shard.
+            shard: int, the number of the shard, from 0.
 
         Returns:
             A tuple `(source, target)` of int64 arrays of shape `(pairs,)`, in tokens,
-            `</s>` included.
+            including `</s>`.
 
         Raises:
             OSError: if a file cannot be read.
@@ -168,13 +168,13 @@ class ShardedExamples:
     def read(
         self, shard: int, rows: Any, widths: tuple[int, int] | None = None
     ) -> tuple[Ids, Ids]:
-        """Returns some pairs of one shard.
+        """Returns some pairs of a shard.
 
         Args:
-            shard: int, which shard.
-            rows: indices within it, or a slice.
-            widths: tuple `(source, target)`, the lengths to pad to, or None, the
-                longest of these rows. Defaults to None.
+            shard: int, the number of the shard, from 0.
+            rows: indices of pairs in the shard, or a slice.
+            widths: tuple `(source, target)` of the lengths to pad to. Default: None,
+                the longest of these rows.
 
         Returns:
             A tuple `(source, target)` of int32 arrays of shape `(rows, time)`, each row
@@ -186,21 +186,21 @@ class ShardedExamples:
         """
         source_width, target_width = widths or (None, None)
         source, target = self._load(shard)
-        return source.padded(rows, source_width), target.padded(rows, target_width)
+        return source.pad(rows, source_width), target.pad(rows, target_width)
 
     def _load(self, shard: int) -> tuple[RaggedRows, RaggedRows]:
-        """Returns a shard, from memory if it is the one that was read last."""
+        """Returns a shard, from memory if it was read last."""
         cached = self._cached
         if cached is not None and cached[0] == shard:
             return cached[1]
-        # Given up before the next one is read, so that there is never room for two.
+        # Free the memory before reading the next shard.
         cached = self._cached = None
         source, target = self.lengths(shard)
-        # What stands between the ids is a multiple of their size, so that the file as
-        # it is serves as one array of them.
+        # The other data in the file has a multiple of the size of an id, so the whole
+        # file is one array of ids.
         words = np.frombuffer(self._bytes(shard, "records"), "<i4")
-        sizes = _BEFORE + source + target + _AFTER
-        begins = np.cumsum(sizes) - sizes + _BEFORE
+        sizes = _WORDS_BEFORE + source + target + _WORDS_AFTER
+        begins = np.cumsum(sizes) - sizes + _WORDS_BEFORE
         loaded = (
             RaggedRows(words, begins, source),
             RaggedRows(words, begins + source, target),
@@ -209,10 +209,10 @@ class ShardedExamples:
         return loaded
 
     def _bytes(self, shard: int, kind: str) -> bytes:
-        """Reads one file and compares it with what was written."""
+        """Reads one file and verifies its check sum."""
         if not 0 <= shard < self.shards:
             raise ValueError(
-                f"`shard` must lie in 0..{self.shards - 1}. Received: {shard}."
+                f"`shard` must be in 0..{self.shards - 1}. Received: {shard}."
             )
         written = self._files[shard][kind]
         path = self.folder / written["name"]
@@ -238,41 +238,41 @@ def write_shards(
     overlong: str = "drop",
     overwrite: bool = False,
 ) -> ShardedExamples:
-    """Writes pairs of texts as ids in shards on disk, reading them once.
+    """Encodes pairs of texts, read once, and writes the ids to shards on disk.
 
-    The folder appears whole or not at all. A shard is a TFRecord file, a record a pair:
-    the ids of the source, then those of the target, each ended by `</s>`, as
-    little-endian int32. Beside it stand the lengths of both sides, all sources before
-    all targets, as plain int32; and an index with the sizes and check sums of these
-    files, and the fingerprints of the vocabularies.
+    The folder is written completely or not at all. A shard is a TFRecord file with one
+    record per pair: the ids of the source and of the target, each ended by `</s>`, as
+    little-endian int32. A second file per shard has the lengths of all sources, then of
+    all targets, as int32. An index has the sizes and check sums of these files, and the
+    fingerprints of the vocabularies.
 
-    Training visits the shards in random order, and the pairs of a shard in random
-    order. It never mixes two shards, so a corpus that is sorted, by domain say, should
-    be shuffled before.
+    Training reads the shards in random order, and the pairs of each shard in random
+    order, but it never mixes two shards. Shuffle a corpus first if it is sorted, for
+    example by domain.
 
     Args:
         pairs: iterable of `(source, target)`, each a str.
-        folder: str or path, what to write.
+        folder: str or path of the folder to write.
         source_vocab: `Vocabulary` of the sources.
         target_vocab: `Vocabulary` of the targets.
-        shard_size: int, pairs a shard; one shard at a time must fit in memory. Defaults
-            to 100,000.
-        max_source_length: int or None, the most tokens of a source, `</s>` not counted.
-            Defaults to None, no limit.
-        max_target_length: int or None, the most tokens of a target, likewise.
-        overlong: str, what becomes of a longer pair, `"drop"` or `"truncate"`, as in
-            `encode_pairs`. Defaults to `"drop"`.
-        overwrite: bool, whether an older folder is replaced. Defaults to False.
+        shard_size: int, number of pairs per shard. One shard at a time must fit in
+            memory. Default: 100,000.
+        max_source_length: int or None, the maximum number of tokens of a source, not
+            counting `</s>`. Default: None, no limit.
+        max_target_length: int or None, the same for targets. Default: None.
+        overlong: str, how to handle a longer pair, `"drop"` or `"truncate"`, as in
+            `encode_pairs`. Default: `"drop"`.
+        overwrite: bool, whether to replace an existing folder. Default: False.
 
     Returns:
         `ShardedExamples`; its `counts` are the `LengthCounts`.
 
     Raises:
         FileExistsError: if `folder` exists and `overwrite` is False.
-        TypeError: if `pairs` holds anything but pairs of strings, or a vocabulary is
+        TypeError: if `pairs` does not consist of pairs of strings, or a vocabulary is
             not a `Vocabulary`.
-        ValueError: if a number is out of range, `overlong` is unknown, or no pair is
-            left.
+        ValueError: if a number is out of range, `overlong` is unknown, or all pairs are
+            dropped.
 
     Example:
         >>> from kseq.data import BatchStream, Vocabulary, write_shards
@@ -288,7 +288,7 @@ def write_shards(
     """
     shard_size = check_integer("shard_size", shard_size, 1)
     check_boolean("overwrite", overwrite)
-    chunks = encoded_chunks(
+    chunks = encode_chunks(
         pairs,
         source_vocab,
         target_vocab,
@@ -300,8 +300,8 @@ def write_shards(
     shards: list[dict[str, Any]] = []
     with whole_folder(folder, overwrite, _INDEX) as temporary:
         writer = None
-        for source, target, more in chunks:
-            counts += more
+        for source, target, chunk_counts in chunks:
+            counts += chunk_counts
             for row in range(len(source)):
                 if writer is None:
                     writer = _ShardWriter(temporary, len(shards))
@@ -311,7 +311,7 @@ def write_shards(
                     writer = None
         if writer is not None:
             shards.append(writer.close())
-        check_kept(counts, max_source_length, max_target_length)
+        check_not_empty(counts, max_source_length, max_target_length)
         index = {
             "version": FORMAT_VERSION,
             "fingerprints": {
@@ -347,7 +347,7 @@ class _ShardWriter:
             side.append(len(ids))
 
     def close(self) -> dict[str, Any]:
-        """Returns what the index says of the shard."""
+        """Finishes the files, and returns the entry of the shard in the index."""
         self._writer.close()
         self._lengths.write_bytes(np.array(self._sides, "<i4").tobytes())
         return {
@@ -361,7 +361,7 @@ class _ShardWriter:
 
 
 def fingerprint(vocab: Vocabulary) -> str:
-    """Returns what tells vocabularies of other tokens, or another order, apart.
+    """Returns a hash of the tokens of a vocabulary and their order.
 
     Args:
         vocab: `Vocabulary`.
@@ -373,7 +373,7 @@ def fingerprint(vocab: Vocabulary) -> str:
 
 
 def _digest_of_index(index: dict[str, Any]) -> str:
-    """Returns the check sum of all that an index holds but itself."""
+    """Returns the check sum of an index, without its own entry."""
     rest = {key: value for key, value in index.items() if key != "digest"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
@@ -384,9 +384,9 @@ def _sha256(path: pathlib.Path) -> str:
 
 
 def _check_size(path: pathlib.Path, size: int, written: int) -> None:
-    """Raises unless a file is as long as it was written."""
+    """Raises an error unless a file has the size it was written with."""
     if size != written:
         raise ValueError(
-            f"{path} is damaged: it must be of {written} bytes. Received: {size}. "
+            f"{path} is damaged: it must have {written} bytes. Received: {size}. "
             f"{_AGAIN}"
         )

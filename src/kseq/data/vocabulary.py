@@ -1,22 +1,18 @@
-"""Vocabularies: tokens <-> ids, JSON on disk."""
+"""Vocabularies: the tokens of a side, their ids, and its tokenizer."""
 
 from __future__ import annotations
 
-import json
 import os
-import pathlib
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from kseq.config.checks import check_boolean, check_integer, check_texts, stream_texts
-from kseq.data import tokenizers
-from kseq.data.corpora.corpus import Reading
-from kseq.data.corpora.lines import Path, check_files, decoded, read_lines
+from kseq.data import tokenizers, vocabulary_json
+from kseq.data.corpora.lines import Path, check_files, read_lines
+from kseq.data.token_frequencies import check_limits, frequent_tokens, read_files
 from kseq.data.tokenizers import (
     CharacterTokenizer,
     Identifier,
@@ -24,52 +20,46 @@ from kseq.data.tokenizers import (
     UntrainedTokenizer,
 )
 from kseq.progress import progress
-from kseq.storage.atomic_files import whole_file
+from kseq.special_tokens import (
+    END,
+    PAD,
+    PAD_TOKEN,
+    SPECIAL_TOKENS,
+    START,
+    UNK,
+    UNK_TOKEN,
+)
 
 if TYPE_CHECKING:
     import keras
-
-PAD = 0
-UNK = 1
-START = 2
-END = 3
-
-PAD_TOKEN = "<pad>"
-UNK_TOKEN = "<unk>"
-START_TOKEN = "<s>"
-END_TOKEN = "</s>"
-
-SPECIAL_TOKENS = (PAD_TOKEN, UNK_TOKEN, START_TOKEN, END_TOKEN)
-# What a folder calls the vocabulary of a side.
-VOCAB_FILE = "vocab.{side}.json"
 
 Ids = npt.NDArray[np.int32]
 
 
 class Vocabulary:
-    """Tokens and their ids, and how a text is cut into tokens.
+    """Tokens, their ids, and the tokenizer that splits texts into tokens.
 
-    The ids 0 to 3 belong to `<pad>`, `<unk>`, `<s>` and `</s>`; the ordinary tokens
-    follow from 4 in the order given. A vocabulary never changes.
+    The ids 0 to 3 belong to `<pad>`, `<unk>`, `<s>` and `</s>`. The ordinary tokens
+    have the ids from 4 on, in the given order. A vocabulary is immutable.
 
     Args:
-        tokens: iterable of str, the ordinary tokens in order, without the four
-            special ones.
-        tokenizer: what `kseq.data.tokenizers.get` takes: `"whitespace"` (words, joined
-            back by one space), `"characters"` (every character is a token, joined back
-            by nothing), `"spacy:de"`, `"moses:de"`, a dict, or a `Tokenizer`. Defaults
-            to `"whitespace"`.
-        width: int or None, for characters only: texts are right-justified with spaces
-            to this number of characters. Spaces at the ends of a text are ignored, and
-            decoded texts have none. An empty text stays empty. A space must be among
-            the tokens. Defaults to None, no justification.
+        tokens: iterable of str, the ordinary tokens in order, without the four special
+            ones.
+        tokenizer: an identifier as for `kseq.data.tokenizers.get`: `"whitespace"`
+            (words, joined with one space), `"characters"` (every character is a token),
+            `"spacy:de"`, `"moses:de"`, a dict, or a `Tokenizer`. Default:
+            `"whitespace"`.
+        width: int or None, the number of characters to which `encode` right-justifies
+            texts with spaces. Requires the tokenizer `"characters"` and a space among
+            the tokens. Spaces at the ends of texts are ignored, and decoded texts have
+            none. An empty text stays empty. Default: None, no justification.
 
     Raises:
         ImportError: if a library that the tokenizer needs is missing.
         TypeError: if a token is not a string.
-        ValueError: if there is no such tokenizer; if a token is empty, repeated or
-            special, or is longer than one character where the tokenizer cuts into
-            characters; or if `width` does not go with the rest.
+        ValueError: if the tokenizer is unknown; if a token is empty, repeated or
+            special, or longer than one character with the tokenizer `"characters"`; or
+            if `width` contradicts the other arguments.
 
     Example:
         >>> from kseq.data import Vocabulary
@@ -94,15 +84,15 @@ class Vocabulary:
         for token in ordinary:
             if token in SPECIAL_TOKENS:
                 raise ValueError(
-                    f"`tokens` must not hold the special token {token!r}; leave it "
-                    "out, the vocabulary adds all four by itself."
+                    f"`tokens` must not contain the special token {token!r}; leave it "
+                    "out, the vocabulary adds all four itself."
                 )
             if token in self._ids:
                 raise ValueError(
                     f"`tokens` must not repeat a token. Received: {token!r} twice."
                 )
             if not token:
-                raise ValueError("`tokens` must not hold an empty string.")
+                raise ValueError("`tokens` must not contain an empty string.")
             if characters and len(token) != 1:
                 raise ValueError(
                     "`tokens` must be single characters when `tokenizer` is "
@@ -128,25 +118,26 @@ class Vocabulary:
         lower_case: bool = False,
         ties: str = "ascending",
     ) -> Self:
-        """Builds the vocabulary of some texts, by falling frequency.
+        """Builds a vocabulary from texts, the most frequent tokens first.
 
-        Tokens of one frequency stand in alphabetical order, so the ids depend on
-        nothing but the texts. The texts are read one by one and never held.
+        Tokens of equal frequency are in alphabetical order, so the ids do not depend on
+        the order of the texts. The texts are read one by one, and not held in memory.
 
         Args:
             texts: iterable of str.
-            tokenizer: what `kseq.data.tokenizers.train` takes: the names of the
-                constructor; `"sentencepiece:8000"` or `"bpe:8000"`, which is trained
-                on the texts first; a dict; or a `Tokenizer`. Defaults to
+            tokenizer: an identifier as for `kseq.data.tokenizers.train`: the names that
+                the constructor takes; `"sentencepiece:8000"` or `"bpe:8000"`, which is
+                first trained on the texts; a dict; or a `Tokenizer`. Default:
                 `"whitespace"`.
-            min_frequency: int, tokens seen less often are left out. Defaults to 1.
-            max_size: int or None, the most ordinary tokens kept; the four special
-                ones are not counted. Defaults to None, no limit.
-            lower_case: bool, whether the tokenizer lower-cases. Defaults to False, as
-                `tokenizer` says.
-            ties: str, the alphabetical order of tokens of one frequency:
-                `"ascending"`, or `"descending"`, as Sockeye and SageMaker have it.
-                Defaults to `"ascending"`.
+            min_frequency: int, the minimum number of occurrences; rarer tokens are left
+                out. Default: 1.
+            max_size: int or None, the maximum number of ordinary tokens, not counting
+                the four special ones. Default: None, no limit.
+            lower_case: bool, whether the tokenizer lower-cases. Default: False, the
+                tokenizer decides.
+            ties: str, the alphabetical order of tokens of equal frequency:
+                `"ascending"`, or `"descending"` as in Sockeye and SageMaker. Default:
+                `"ascending"`.
 
         Returns:
             A `Vocabulary`.
@@ -154,9 +145,9 @@ class Vocabulary:
         Raises:
             ImportError: if a library that the tokenizer needs is missing.
             TypeError: if `texts` is not a list of strings.
-            ValueError: if `tokenizer`, `min_frequency`, `max_size` or `ties` is none,
-                if `lower_case` contradicts `tokenizer`, or if a tokenizer must be
-                trained and `texts` can be read only once.
+            ValueError: if `tokenizer`, `min_frequency`, `max_size` or `ties` is not
+                valid, if `lower_case` contradicts `tokenizer`, or if a tokenizer must
+                be trained and `texts` can be read only once.
 
         Example:
             >>> from kseq.data import Vocabulary
@@ -167,21 +158,20 @@ class Vocabulary:
             >>> Vocabulary.build(["ab ab abc"], tokenizer="bpe:6").encode(["abc ab"])
             array([[4, 5, 4, 3]], dtype=int32)
         """
-        found = tokenizers.resolve(tokenizer, lower_case=lower_case)
-        limits = _check_limits(min_frequency, max_size, ties)
+        resolved = tokenizers.resolve(tokenizer, lower_case=lower_case)
+        limits = check_limits(min_frequency, max_size, ties)
         stream = stream_texts("texts", texts)
-        if isinstance(found, UntrainedTokenizer):
+        if isinstance(resolved, UntrainedTokenizer):
             if isinstance(texts, Iterator):
                 raise ValueError(
-                    "`texts` must be readable twice where a tokenizer is to be "
-                    f"trained. Received: a {type(texts).__name__}; pass a list, use "
-                    "Vocabulary.from_files, or train the tokenizer by "
-                    "kseq.data.tokenizers.train."
+                    "`texts` must be readable twice to train a tokenizer. Received: a "
+                    f"{type(texts).__name__}; pass a list, use Vocabulary.from_files, "
+                    "or train the tokenizer with kseq.data.tokenizers.train."
                 )
-            found = found.train(texts)
+            resolved = resolved.train(texts)
         total = len(texts) if isinstance(texts, Sized) else None
         with progress(stream, "counting tokens", total, unit="texts") as bar:
-            return cls(_frequent_tokens(bar, found, *limits), found)
+            return cls(frequent_tokens(bar, resolved, *limits), resolved)
 
     @classmethod
     def from_files(
@@ -193,20 +183,20 @@ class Vocabulary:
         lower_case: bool = False,
         ties: str = "ascending",
     ) -> Self:
-        r"""Builds the vocabulary of text files, a text a line.
+        r"""Builds a vocabulary from text files with one text per line.
 
-        The files are read line by line and never held (but SentencePiece holds them
-        while it is trained). A line ends with "\n" or "\r\n"; a byte order mark is
-        left out.
+        The files are read line by line, and not held in memory; only SentencePiece
+        holds them while it trains. A line ends with "\n" or "\r\n"; a byte order mark
+        is dropped.
 
         Args:
-            paths: str or path, or an iterable of them: files in UTF-8, compressed
-                with gzip where the name ends with `.gz`.
-            tokenizer: as for `build`. Defaults to `"whitespace"`.
-            min_frequency: int, as for `build`. Defaults to 1.
-            max_size: int or None, as for `build`. Defaults to None.
-            lower_case: bool, as for `build`. Defaults to False.
-            ties: str, as for `build`. Defaults to `"ascending"`.
+            paths: path or iterable of paths, files in UTF-8, compressed with gzip if
+                the name ends with `.gz`.
+            tokenizer: as for `build`. Default: `"whitespace"`.
+            min_frequency: int, as for `build`. Default: 1.
+            max_size: int or None, as for `build`. Default: None.
+            lower_case: bool, as for `build`. Default: False.
+            ties: str, as for `build`. Default: `"ascending"`.
 
         Returns:
             A `Vocabulary`.
@@ -216,7 +206,7 @@ class Vocabulary:
             OSError: if a file cannot be read.
             TypeError: if an argument has the wrong type.
             ValueError: if a file is not in UTF-8 (the message names the line), if
-                there is none, or as for `build`.
+                `paths` is empty, or as for `build`.
 
         Example:
             >>> from pathlib import Path
@@ -225,30 +215,31 @@ class Vocabulary:
             >>> Vocabulary.from_files("train.de", lower_case=True).tokens[4:]
             ('ein', 'hund', 'mann')
         """
-        found = tokenizers.resolve(tokenizer, lower_case=lower_case)
-        limits = _check_limits(min_frequency, max_size, ties)
+        resolved = tokenizers.resolve(tokenizer, lower_case=lower_case)
+        limits = check_limits(min_frequency, max_size, ties)
         files = check_files("paths", paths)
-        if isinstance(found, UntrainedTokenizer):
-            found = found.train(line for file in files for line in read_lines(file))
-        return cls(_frequent_tokens(_texts_of(files), found, *limits), found)
+        if isinstance(resolved, UntrainedTokenizer):
+            lines = (line for file in files for line in read_lines(file))
+            resolved = resolved.train(lines)
+        return cls(frequent_tokens(read_files(files), resolved, *limits), resolved)
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """Every token, special ones first: `tokens[id]` is the token of an id."""
+        """All tokens, the special ones first: `tokens[id]` is the token of an id."""
         return self._tokens
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """What cuts texts into tokens and joins them."""
+        """The tokenizer."""
         return self._tokenizer
 
     @property
     def width(self) -> int | None:
-        """The characters that texts are right-justified to; None: as they are."""
+        """The number of characters to which texts are right-justified, or None."""
         return self._width
 
     def __len__(self) -> int:
-        """Returns the number of tokens, the four special ones included."""
+        """Returns the number of tokens, including the four special ones."""
         return len(self._tokens)
 
     def __contains__(self, token: object) -> bool:
@@ -278,7 +269,7 @@ class Vocabulary:
         return f"<Vocabulary of {len(self)} tokens, tokenizer={self._tokenizer!r}>"
 
     def id(self, token: str) -> int:
-        """Returns the id of a token; `vocab[token]` is the same.
+        """Returns the id of a token; `vocab[token]` does the same.
 
         Args:
             token: str, an ordinary or a special token.
@@ -287,7 +278,7 @@ class Vocabulary:
             int, its id.
 
         Raises:
-            KeyError: if the vocabulary has no such token.
+            KeyError: if the vocabulary does not have the token.
         """
         try:
             return self._ids[token]
@@ -298,21 +289,21 @@ class Vocabulary:
 
     __getitem__ = id
 
-    def names(self, ids: npt.ArrayLike) -> list[str]:
-        """Returns the tokens of one row of ids, `</s>` too, for labels in a picture.
+    def ids_to_tokens(self, ids: npt.ArrayLike) -> list[str]:
+        """Returns the tokens of one row of ids, with `</s>`, such as for labels.
 
         Args:
-            ids: integers of shape `(time,)`; padding ends them.
+            ids: integers of shape `(time,)`. The first padding ends the row.
 
         Returns:
-            list of str, a token for each id before the padding.
+            list of str, one token for each id before the padding.
 
         Raises:
-            ValueError: if an id is out of range, or the ids are more than one row.
+            ValueError: if an id is out of range, or `ids` is not a single row.
 
         Example:
             >>> from kseq.data import Vocabulary
-            >>> Vocabulary(["a", "b"]).names([5, 4, 3, 0])
+            >>> Vocabulary(["a", "b"]).ids_to_tokens([5, 4, 3, 0])
             ['b', 'a', '</s>']
         """
         shape = np.shape(ids)
@@ -323,7 +314,7 @@ class Vocabulary:
         (row,) = _as_id_array(np.asarray(ids)[None])
         if row.size and not 0 <= row.min() <= row.max() < len(self):
             raise ValueError(
-                f"`ids` must lie in 0..{len(self) - 1}. Received ids from {row.min()} "
+                f"`ids` must be in 0..{len(self) - 1}. Received: ids from {row.min()} "
                 f"to {row.max()}."
             )
         length = int((row == PAD).argmax()) if (row == PAD).any() else len(row)
@@ -337,19 +328,19 @@ class Vocabulary:
         *,
         justify: bool = True,
     ) -> Ids:
-        """Turns texts into rows of ids, each ended by `</s>`, padded on the right.
+        """Converts texts to rows of ids, each ended by `</s>` and padded on the right.
 
-        A control token that stands in a text as a word (`<s>`, `<pad>`, ...) is a
-        word unlike any other and becomes `<unk>`; a text cannot forge one.
+        A special token in a text (`<s>`, `<pad>`, ...) is treated as an unknown word,
+        so a text cannot inject special tokens.
 
         Args:
             texts: iterable of str.
-            strict: bool, whether an unknown token is an error rather than `<unk>`.
-                Defaults to False.
-            max_length: int or None, the longest row allowed, `</s>` included; longer
-                texts are cut. Defaults to None, no limit.
-            justify: bool, whether to justify texts if the vocabulary has a `width`.
-                Use False for parts of a text, such as a prefix. Defaults to True.
+            strict: bool, whether an unknown token raises an error. Otherwise it becomes
+                `<unk>`. Default: False.
+            max_length: int or None, the maximum length of a row, including `</s>`;
+                longer texts are truncated. Default: None, no limit.
+            justify: bool, whether to justify texts if the vocabulary has a `width`. Use
+                False for parts of a text, such as a prefix. Default: True.
 
         Returns:
             int32 array of shape `(batch, longest)`.
@@ -366,19 +357,20 @@ class Vocabulary:
                    [5, 3, 0]], dtype=int32)
         """
         check_boolean("strict", strict)
-        cut = self._cut if check_boolean("justify", justify) else self._tokenizer.cut
+        check_boolean("justify", justify)
+        tokenize = self._justify if justify else self._tokenizer.tokenize
         if max_length is not None:
             max_length = check_integer("max_length", max_length, 1)
         limit = None if max_length is None else max_length - 1
         rows = []
         for text in progress(check_texts("texts", texts), "encoding", unit="texts"):
             row = []
-            for token in cut(text)[:limit]:
+            for token in tokenize(text)[:limit]:
                 index = self._ids.get(token, UNK)
                 if index < len(SPECIAL_TOKENS):
                     if strict:
                         raise ValueError(
-                            f"`texts` must hold tokens of the vocabulary alone. "
+                            "`texts` must only contain tokens of the vocabulary. "
                             f"Received: {token!r} in {text!r}; leave it out or pass "
                             f"strict=False to read it as {UNK_TOKEN}."
                         )
@@ -391,14 +383,14 @@ class Vocabulary:
             padded[: len(row)] = row
         return ids
 
-    def _cut(self, text: str) -> list[str]:
-        """Cuts a text, and fills it up to the width where there is one."""
+    def _justify(self, text: str) -> list[str]:
+        """Tokenizes a text, right-justified if the vocabulary has a width."""
         if self._width is None:
-            return self._tokenizer.cut(text)
-        tokens = self._tokenizer.cut(text.strip(" "))
+            return self._tokenizer.tokenize(text)
+        tokens = self._tokenizer.tokenize(text.strip(" "))
         if not tokens:
             return tokens
-        # Counted once they are cut: lower-casing may add a character.
+        # Count the tokens, not the text: lower-casing may add a character.
         if len(tokens) > self._width:
             raise ValueError(
                 f"A text must have at most {self._width} characters, the width of the "
@@ -407,20 +399,20 @@ class Vocabulary:
         return [" "] * (self._width - len(tokens)) + tokens
 
     def decode(self, ids: npt.ArrayLike) -> list[str]:
-        """Turns rows of ids back into texts.
+        """Converts rows of ids to texts.
 
-        A row ends at its first `</s>` or padding; `<s>` is left out, `<unk>` stays.
+        A row ends at its first `</s>` or padding. `<s>` is dropped, `<unk>` is kept.
 
         Args:
-            ids: integers of shape `(batch, time)`, or `(batch, n, time)` as decoding
-                returns them: then the first of the `n` hypotheses is read.
+            ids: integers of shape `(batch, time)`; or of shape `(batch, n, time)`, as
+                `generate` returns them, of which the first of the `n` hypotheses is
+                decoded.
 
         Returns:
             list of `batch` strings.
 
         Raises:
-            ValueError: if `ids` has another shape or dtype, or holds an id that the
-                vocabulary does not have.
+            ValueError: if `ids` has another shape or dtype, or an id is out of range.
 
         Example:
             >>> from kseq.data import Vocabulary
@@ -430,53 +422,53 @@ class Vocabulary:
         array = _as_id_array(ids)
         if array.ndim == 3:
             array = array[:, 0, :]  # (batch, time)
-        bad = (array < 0) | (array >= len(self))
-        if bad.any():
-            row, column = np.argwhere(bad)[0]
+        outside = (array < 0) | (array >= len(self))
+        if outside.any():
+            row, column = np.argwhere(outside)[0]
             raise ValueError(
-                f"`ids` must lie in 0..{len(self) - 1}, the vocabulary's range. "
+                f"`ids` must be in 0..{len(self) - 1}, the vocabulary's range. "
                 f"Received: {array[row, column]} at row {row}, position {column}; "
-                "was it made with another vocabulary?"
+                "were they made with another vocabulary?"
             )
-        # One column more than the array has, so that every row has an end.
+        # With one more column, so that every row has an end.
         ends = np.ones((array.shape[0], array.shape[1] + 1), dtype=bool)
         ends[:, :-1] = (array == END) | (array == PAD)
-        tokens, join = self._tokens, self._tokenizer.join
+        tokens, detokenize = self._tokens, self._tokenizer.detokenize
         texts = [
-            join([tokens[i] for i in row[:end] if i != START])
+            detokenize([tokens[i] for i in row[:end] if i != START])
             for row, end in zip(
                 array.tolist(), ends.argmax(axis=1).tolist(), strict=True
             )
         ]
         return texts if self._width is None else [text.strip(" ") for text in texts]
 
-    def as_joined(self, text: str) -> str:
-        """Returns a reference in the form that decoded texts have.
+    def normalize_reference(self, text: str) -> str:
+        """Converts a reference to the form of decoded texts, to compare both.
 
         Args:
             text: str.
 
         Returns:
-            str: what `tokenizer.as_joined` returns, stripped of spaces where the
-            vocabulary has a `width`.
+            str, the result of `tokenizer.normalize_reference`, without spaces at its
+            ends if the vocabulary has a `width`.
 
         Example:
             >>> from kseq.data import Vocabulary
-            >>> Vocabulary(["4", " "], "characters", width=3).as_joined("  4")
+            >>> Vocabulary(["4", " "], "characters", width=3).normalize_reference("  4")
             '4'
         """
-        joined = self._tokenizer.as_joined(text)
-        return joined if self._width is None else joined.strip(" ")
+        normalized = self._tokenizer.normalize_reference(text)
+        return normalized if self._width is None else normalized.strip(" ")
 
     def to_string_lookup(self, inverse: bool = False) -> keras.layers.StringLookup:
-        """Returns a Keras layer with exactly these ids, for a tf.data pipeline.
+        """Returns a Keras layer with the same ids, for a tf.data pipeline.
 
-        It looks up tokens, not texts, and adds no `</s>`. Unlike `encode`, it gives
-        `<s>` and `</s>` their ids, so that a pipeline can add them.
+        The layer looks up tokens, not texts, and adds no `</s>`. Unlike `encode`, it
+        maps `<s>` and `</s>` to their ids, so that a pipeline can add them.
 
         Args:
-            inverse: bool, whether it turns ids into tokens. Defaults to False, tokens
-                into ids.
+            inverse: bool, whether the layer maps ids to tokens. Default: False, tokens
+                to ids.
 
         Returns:
             A `keras.layers.StringLookup`.
@@ -502,18 +494,18 @@ class Vocabulary:
         )
 
     def save(self, path: Path) -> None:
-        """Writes the vocabulary as JSON, token -> id, in UTF-8.
+        """Writes the tokens and their ids as JSON in UTF-8.
 
-        The file appears whole or not at all. The tokenizer and the width are not
-        stored in it; `save_side` stores them too.
+        The file is written completely or not at all. It does not hold the tokenizer and
+        the width; `kseq.data.vocabulary_files.save_vocabulary` writes them too.
 
         Args:
-            path: str or path, the file to write; an older one is replaced.
+            path: str or path of the file; an existing file is replaced.
 
         Raises:
             OSError: if the file cannot be written.
-            ValueError: if a token holds the two halves of a surrogate pair as
-                characters of their own, which JSON would read as one character.
+            ValueError: if a token contains a surrogate pair as two characters, which
+                JSON would read as one character.
 
         Example:
             >>> from kseq.data import Vocabulary
@@ -521,15 +513,7 @@ class Vocabulary:
             >>> Vocabulary.load("vocab.json").tokens
             ('<pad>', '<unk>', '<s>', '</s>', 'a')
         """
-        text = json.dumps(self._ids, ensure_ascii=False, indent=0) + "\n"
-        if pair := re.search("[\ud800-\udbff][\udc00-\udfff]", text):
-            raise ValueError(
-                "A token with a surrogate pair as two characters cannot be saved: "
-                f"{pair[0]!r}. Decode the texts anew, as UTF-16."
-            )
-        with whole_file(path) as temporary:
-            # A lone surrogate, all that UTF-8 lacks, becomes its escape in JSON.
-            temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+        vocabulary_json.write(path, self._ids)
 
     @classmethod
     def load(
@@ -538,12 +522,12 @@ class Vocabulary:
         tokenizer: Identifier = "whitespace",
         width: int | None = None,
     ) -> Self:
-        """Reads a vocabulary from a JSON file, token -> id.
+        """Reads a vocabulary from a JSON file of tokens and ids.
 
         Args:
-            path: str or path, the file to read.
-            tokenizer: as in the constructor. Defaults to `"whitespace"`.
-            width: int or None, as in the constructor. Defaults to None.
+            path: str or path of the file.
+            tokenizer: as in the constructor. Default: `"whitespace"`.
+            width: int or None, as in the constructor. Default: None.
 
         Returns:
             A `Vocabulary`.
@@ -553,29 +537,24 @@ class Vocabulary:
             OSError: if the file cannot be read.
             ValueError: if it is not a vocabulary; the message names the file.
         """
-        found = tokenizers.get(tokenizer)
-        name = os.fspath(path)
-        with open(path, "rb") as file:
-            data = file.read()
+        ready = tokenizers.get(tokenizer)
+        tokens = vocabulary_json.read(path)
         try:
-            pairs = json.loads(data.decode("utf-8"), object_pairs_hook=_Pairs)
-        except ValueError as error:
-            raise ValueError(f"{name} is not a JSON file in UTF-8: {error}.") from error
-        try:
-            return cls(_ordinary_tokens(pairs), found, width)
+            return cls(tokens, ready, width)
         except (TypeError, ValueError) as error:
+            name = os.fspath(path)
             raise ValueError(f"{name} is not a vocabulary: {error}") from error
 
 
 def check_vocabulary(name: str, vocab: Any) -> None:
-    """Raises unless `vocab` is a `Vocabulary`.
+    """Raises an error unless `vocab` is a `Vocabulary`.
 
     Args:
         name: str, the argument's name in the caller's signature.
-        vocab: anything.
+        vocab: any value.
 
     Raises:
-        TypeError: if it is something else.
+        TypeError: if it is not a `Vocabulary`.
     """
     if not isinstance(vocab, Vocabulary):
         raise TypeError(
@@ -585,178 +564,6 @@ def check_vocabulary(name: str, vocab: Any) -> None:
         )
 
 
-def save_side(folder: Path, side: str, vocab: Vocabulary) -> dict[str, Any]:
-    """Writes a side's vocabulary and its tokenizer's files into a folder.
-
-    They are `vocab.SIDE.json` and, where the tokenizer has assets, `tokenizer.SIDE.*`
-    (`tokenizer.source.model` for SentencePiece). Each appears whole or not at all.
-
-    Args:
-        folder: str or path, a folder that exists.
-        side: str, `"source"` or `"target"`.
-        vocab: `Vocabulary`.
-
-    Returns:
-        dict that JSON can hold, `tokenizer` and `width`: what `load_side` needs.
-
-    Raises:
-        OSError: if a file cannot be written.
-        ValueError: if the tokenizer is one of your own that is not registered.
-
-    Example:
-        >>> from kseq.data.vocabulary import Vocabulary, load_side, save_side
-        >>> vocab = Vocabulary(["a", "b"], tokenizer="characters")
-        >>> config = save_side(".", "source", vocab)
-        >>> config
-        {'tokenizer': {'name': 'characters', 'lower_case': False}, 'width': None}
-        >>> load_side(".", "source", config) == vocab
-        True
-    """
-    folder = pathlib.Path(folder)
-    config = vocab.tokenizer.get_config()
-    # What could not be loaded is not saved.
-    tokenizers.asset_names(config)
-    vocab.save(folder / VOCAB_FILE.format(side=side))
-    for name, data in vocab.tokenizer.assets.items():
-        with whole_file(_asset_file(folder, side, name)) as temporary:
-            temporary.write_bytes(data)
-    return {"tokenizer": config, "width": vocab.width}
-
-
-def load_side(folder: Path, side: str, config: Mapping[str, Any]) -> Vocabulary:
-    """Reads what `save_side` has written.
-
-    Args:
-        folder: str or path.
-        side: str, `"source"` or `"target"`.
-        config: dict, what `save_side` has returned. A `tokenizer` that is a string, as
-            in folders of kseq's first version, will do.
-
-    Returns:
-        A `Vocabulary`.
-
-    Raises:
-        FileNotFoundError: if a file is missing; the message names it.
-        ImportError: if a library that the tokenizer needs is missing.
-        ValueError: if the vocabulary or the tokenizer is not to be read.
-    """
-    folder = pathlib.Path(folder)
-    if not isinstance(config, Mapping) or not {"tokenizer"} <= set(config) <= {
-        "tokenizer",
-        "width",
-    }:
-        raise ValueError(
-            f"The configuration of the {side} in '{folder}' must have a tokenizer and "
-            f"a width. Received: {config!r}."
-        )
-    try:
-        names = tokenizers.asset_names(config["tokenizer"])
-        assets = {name: _asset_file(folder, side, name) for name in names}
-        missing = [file.name for file in assets.values() if not file.is_file()]
-        if missing:
-            raise FileNotFoundError(
-                f"'{folder}' lacks {', '.join(missing)}, a part of the {side}'s "
-                "tokenizer."
-            )
-        tokenizer = tokenizers.get(
-            config["tokenizer"],
-            {name: file.read_bytes() for name, file in assets.items()},
-        )
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"The tokenizer of the {side} in '{folder}' cannot be read: {error}"
-        ) from error
-    path = folder / VOCAB_FILE.format(side=side)
-    if not path.is_file():
-        raise FileNotFoundError(f"'{folder}' lacks {path.name}.")
-    return Vocabulary.load(path, tokenizer, config.get("width"))
-
-
-def _asset_file(folder: pathlib.Path, side: str, name: str) -> pathlib.Path:
-    return folder / f"tokenizer.{side}.{name}"
-
-
-def _check_limits(
-    min_frequency: Any, max_size: Any, ties: Any
-) -> tuple[int, int | None, bool]:
-    """Returns the limits of a vocabulary that is built, checked."""
-    if ties not in ("ascending", "descending"):
-        raise ValueError(
-            f"`ties` must be 'ascending' or 'descending'. Received: {ties!r}."
-        )
-    return (
-        check_integer("min_frequency", min_frequency, 1),
-        None if max_size is None else check_integer("max_size", max_size, 1),
-        ties == "descending",
-    )
-
-
-def _frequent_tokens(
-    texts: Iterable[str],
-    tokenizer: Tokenizer,
-    min_frequency: int,
-    max_size: int | None,
-    descending: bool,
-) -> list[str]:
-    """Returns the ordinary tokens of some texts, the most frequent first."""
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(tokenizer.cut(text))
-    for special in SPECIAL_TOKENS:
-        # A word of a text that looks like a control token stays unknown.
-        counts.pop(special, None)
-    kept = [token for token, count in counts.items() if count >= min_frequency]
-    kept.sort(reverse=descending)
-    kept.sort(key=lambda token: -counts[token])
-    return kept[:max_size]
-
-
-def _texts_of(files: Iterable[str]) -> Iterator[str]:
-    """Reads the lines of files, under one progress bar."""
-    reading = Reading(files)
-    try:
-        for file in files:
-            for number, line in enumerate(reading.lines(file), 1):
-                yield decoded(line, file, number)
-    finally:
-        reading.close()
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """A JSON object as read: it keeps the repeated keys that a dict would drop."""
-
-
-def _ordinary_tokens(pairs: Any) -> list[str]:
-    """Returns the ordinary tokens of a vocabulary file's pairs, in the order of ids."""
-    if not isinstance(pairs, _Pairs):
-        raise ValueError("it must hold one JSON object, token -> id.")
-    by_id: dict[int, str] = {}
-    seen = set()
-    for token, index in pairs:
-        if isinstance(index, bool) or not isinstance(index, int):
-            raise ValueError(f"the id of {token!r} must be an integer, not {index!r}.")
-        if token in seen:
-            raise ValueError(f"the token {token!r} stands in it twice.")
-        if index in by_id:
-            raise ValueError(
-                f"the tokens {by_id[index]!r} and {token!r} share the id {index}."
-            )
-        seen.add(token)
-        by_id[index] = token
-    for index, token in enumerate(SPECIAL_TOKENS):
-        if by_id.get(index) != token:
-            raise ValueError(
-                f"the id {index} must belong to {token!r}, not to {by_id.get(index)!r}."
-            )
-    for index in range(len(by_id)):
-        if index not in by_id:
-            raise ValueError(
-                f"its ids must run from 0 to {len(by_id) - 1} without a gap; "
-                f"{index} is missing."
-            )
-    return [by_id[index] for index in range(len(SPECIAL_TOKENS), len(by_id))]
-
-
 def _as_id_array(ids: npt.ArrayLike) -> npt.NDArray[np.integer[Any]]:
     """Returns `ids` as an integer array of two or three dimensions, or raises."""
     wanted = "`ids` must be integers of shape (batch, time) or (batch, n, time)."
@@ -764,12 +571,12 @@ def _as_id_array(ids: npt.ArrayLike) -> npt.NDArray[np.integer[Any]]:
         array = np.asarray(ids)
     except ValueError:
         raise ValueError(
-            f"{wanted} Received rows of unequal length; pad them with {PAD}."
+            f"{wanted} Received: rows of unequal length; pad them with {PAD}."
         ) from None
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[1] == 0):
         hint = "; put a single row in a list" if array.ndim == 1 else ""
         raise ValueError(f"{wanted} Received: shape {array.shape}{hint}.")
-    # An empty list of rows has no dtype of its own.
+    # An empty list of rows has the dtype float64.
     if array.size and not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"{wanted} Received: dtype {array.dtype}.")
     return array.astype(np.int64, copy=False)

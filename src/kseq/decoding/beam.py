@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from kseq.config.checks import INT32_MAX, check_integer, check_number
-from kseq.decoding.constraints import END, START
 from kseq.decoding.search import (
     Problem,
     Search,
@@ -25,6 +24,7 @@ from kseq.decoding.step_function import (
     stay,
     take,
 )
+from kseq.special_tokens import END, START
 
 STOPS = ("best", "first")
 

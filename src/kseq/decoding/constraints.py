@@ -9,8 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kseq.config.checks import INT32_MAX, check_boolean, check_integer
-
-PAD, UNKNOWN, START, END = 0, 1, 2, 3
+from kseq.special_tokens import END, PAD, START, UNK
 
 # Each token of an n-gram is a part of the graph.
 _LONGEST_NGRAM = 1000
@@ -132,7 +131,7 @@ class Constraints:
         """
         size = tf.shape(logits)[1]
         never = [*NEVER, *(p[0] for p in self.forbidden if len(p) == 1)]
-        never += [UNKNOWN] if self.suppress_unknown else []
+        never += [UNK] if self.suppress_unknown else []
         banned = tf.reduce_any(tf.cast(tf.one_hot(never, size), tf.bool), axis=0)
         ends = tf.equal(tf.range(size), END)
         if self.min_length > 1:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from kseq.config.checks import check_number
+from kseq.special_tokens import PAD
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,7 @@ class LengthRatio:
         real = source != 0 if source.ndim == 2 else (source != 0).any(axis=-1)
         ends = source.ndim == 2
         source_lengths = real.sum(axis=1) - ends
-        target_lengths = (target != 0).sum(axis=1) - 1
+        target_lengths = (target != PAD).sum(axis=1) - 1
         filled = (source_lengths > 0) & (target_lengths > 0)
         if not filled.any():
             raise ValueError("A length ratio needs a pair with a token on both sides.")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from kseq.decoding.constraints import END, START, Constraints
+from kseq.decoding.constraints import Constraints
 from kseq.decoding.search import Problem, attention_weights, finite_normalizer
 from kseq.decoding.step_function import (
     by_source,
@@ -19,6 +19,7 @@ from kseq.decoding.step_function import (
     take,
     unflat,
 )
+from kseq.special_tokens import END, START
 
 # Random numbers for this many steps are drawn at first.
 _DRAWN = 64

@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from kseq.special_tokens import PAD
+
 
 @keras.saving.register_keras_serializable(package="kseq")
 class PaddingMask(keras.layers.Layer):
@@ -25,7 +27,7 @@ class PaddingMask(keras.layers.Layer):
     """
 
     def call(self, ids: Any) -> Any:
-        return ops.not_equal(ids, 0)  # (batch, time)
+        return ops.not_equal(ids, PAD)  # (batch, time)
 
     def compute_output_spec(self, ids: Any) -> keras.KerasTensor:
         return keras.KerasTensor(ids.shape, dtype="bool")

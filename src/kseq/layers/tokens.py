@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from kseq.layers.masking import check_right_padding
+from kseq.special_tokens import PAD
 
 
 def as_int32(ids: Any) -> Any:
@@ -90,7 +91,7 @@ class TokenIds(keras.layers.Layer):
             )
         ]
         if self.padded_right and ids.shape.rank == 2:
-            mask = tf.not_equal(ids, 0)
+            mask = tf.not_equal(ids, PAD)
             checks += check_right_padding(mask, self.input_name, self.empty_rows)
         with tf.control_dependencies(checks):
             return tf.identity(ids)

@@ -12,7 +12,6 @@ import tensorflow as tf
 from kseq.config.architecture import Side
 from kseq.config.checks import INT32_MAX, check_integer
 from kseq.decoding import Hypotheses, LengthRatio, Search, Step, ensemble, get
-from kseq.decoding.constraints import END, START
 from kseq.decoding.search import Problem
 from kseq.decoding.step_function import as_step
 from kseq.models.compiled_functions import compiled, describe
@@ -20,6 +19,7 @@ from kseq.models.decoder import Decoder
 from kseq.models.inputs import CONVERTER, ids_of_array
 from kseq.models.precomputed_step import PrecomputedStep
 from kseq.progress import progress
+from kseq.special_tokens import END, PAD, START
 
 # Compiled searches are kept, the latest of them: each takes memory.
 _MOST_COMPILED = 16
@@ -365,7 +365,7 @@ def _check_prefix(prefix: Any, rows: int, vocab_size: int) -> np.ndarray:
     if not np.issubdtype(found.dtype, np.integer) and found.size:
         raise ValueError(f"{wanted}. Received: dtype {found.dtype}.")
     wrong = (found < 0) | (found >= vocab_size) | np.isin(found, [START, END])
-    wrong |= (found != 0) & np.pad(found == 0, [(0, 0), (1, 0)])[:, :-1]
+    wrong |= (found != PAD) & np.pad(found == PAD, [(0, 0), (1, 0)])[:, :-1]
     if wrong.any():
         row = int(wrong.any(axis=1).argmax())
         raise ValueError(

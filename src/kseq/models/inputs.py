@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from kseq.config.architecture import Seq2SeqConfig
 from kseq.data.keras_arrays import one_hot_columns
-from kseq.data.vocabulary import SPECIAL_TOKENS, START
 from kseq.layers.tokens import as_int32
 from kseq.models import decoder as decoder_module
 from kseq.models import encoder as encoder_module
+from kseq.special_tokens import SPECIAL_TOKENS, START
 
 INPUTS = (encoder_module.INPUT, decoder_module.INPUT)
 

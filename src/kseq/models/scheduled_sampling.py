@@ -4,11 +4,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from kseq.decoding.constraints import NEVER
 from kseq.models.decoder import Decoder
 from kseq.models.inference import InferenceModels
-
-# Neither is ever an output, nor fed back, as in `kseq.decoding.greedy`.
-_NEVER = (0, 2)
+from kseq.special_tokens import PAD
 
 
 def fed_back_logits(
@@ -50,13 +49,13 @@ def fed_back_logits(
     by_step = tf.transpose(tokens)  # (time, batch)
     steps, batch = tf.shape(by_step)[0], tf.shape(by_step)[1]
     # After a row's end nothing counts.
-    is_true = (tf.range(steps) < given)[:, None] | (by_step == 0)
+    is_true = (tf.range(steps) < given)[:, None] | (by_step == PAD)
     if seed is not None:
         shape = tf.stack([steps, batch if coin == "token" else 1])
         draws = tf.random.stateless_uniform(shape, tf.cast(seed.next(), tf.int32))
         is_true |= draws < ratio
     vocab_size = decoder.config.target_vocab_size
-    never = tf.reduce_sum(tf.one_hot(_NEVER, vocab_size), axis=0) > 0  # (vocab,)
+    never = tf.reduce_sum(tf.one_hot(NEVER, vocab_size), axis=0) > 0  # (vocab,)
 
     def body(time: Any, predicted: Any, states: Any, all_logits: Any) -> Any:
         token = tf.where(is_true[time], by_step[time], predicted)  # (batch,)

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from kseq.config.checks import check_integer
+from kseq.data.batches import shift_targets
 from kseq.decoding.ensembles import averaged
 from kseq.decoding.search import finite_normalizer
 from kseq.models.ensemble import Ensemble
@@ -13,6 +14,7 @@ from kseq.models.generator import check_source, real_steps
 from kseq.models.inputs import INPUTS
 from kseq.models.seq2seq import Seq2Seq
 from kseq.progress import progress
+from kseq.special_tokens import END, PAD, START
 
 
 def score(
@@ -65,7 +67,7 @@ def score(
     target = _check_target(target, len(source), model.config.target_vocab_size)
     flat = target.reshape(-1, target.shape[-1])
     row_of = np.repeat(np.arange(len(source)), len(flat) // max(len(source), 1))
-    lengths = (flat != 0).sum(axis=1)
+    lengths = (flat != PAD).sum(axis=1)
     source_lengths = real_steps(source).sum(axis=1)[row_of]
     function = model.derived.get(
         ("score", free_running), lambda: _compiled(model, free_running)
@@ -145,9 +147,7 @@ def forced_log_probs(
             return member.free_running_logits(feed)
         return member(feed, training=False)
 
-    start = tf.fill([tf.shape(target)[0], 1], 2)
-    given = tf.concat([start, target[:, :-1]], axis=1)
-    feed = {INPUTS[0]: source, INPUTS[1]: given}
+    feed = {INPUTS[0]: source, INPUTS[1]: shift_targets(target)}
     members = model.models if isinstance(model, Ensemble) else [model]
     outputs = [logits_of(member, feed) for member in members]
     logits = tf.cast(outputs[0], tf.float32)  # (batch, time, vocab)
@@ -159,7 +159,7 @@ def forced_log_probs(
     normalizer = tf.where(wrong, tf.constant(np.nan, tf.float64), normalizer)
     gained = tf.cast(tf.gather(logits, target, batch_dims=2), tf.float64)
     gained -= tf.reshape(normalizer, tf.shape(target))
-    return tf.where(tf.equal(target, 0), tf.zeros_like(gained), gained)
+    return tf.where(tf.equal(target, PAD), tf.zeros_like(gained), gained)
 
 
 def _compiled(model: Seq2Seq | Ensemble, free_running: bool) -> Any:
@@ -183,9 +183,9 @@ def _check_target(target: Any, rows: int, vocab_size: int) -> np.ndarray:
         raise ValueError(f"{wanted}. Received: shape {found.shape}.")
     if not np.issubdtype(found.dtype, np.integer):
         raise ValueError(f"{wanted}. Received: dtype {found.dtype}.")
-    ended = np.pad(found, [(0, 0)] * (found.ndim - 1) + [(1, 0)], constant_values=2)
-    ended = (ended == 0) | (ended == 3)  # padding or </s> before
-    wrong = (found < 0) | (found >= vocab_size) | ((found != 0) & ended[..., :-1])
+    ended = np.pad(found, [(0, 0)] * (found.ndim - 1) + [(1, 0)], constant_values=START)
+    ended = (ended == PAD) | (ended == END)  # padding or </s> before
+    wrong = (found < 0) | (found >= vocab_size) | ((found != PAD) & ended[..., :-1])
     if wrong.any():
         row = tuple(int(k) for k in np.argwhere(wrong)[0][:-1])
         raise ValueError(

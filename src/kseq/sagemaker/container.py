@@ -141,7 +141,10 @@ def _read(
             raise ValueError(f"The channel {part} has no pair of two filled sides.")
     log.info("%d pairs are cut to their greatest lengths", counts.truncated)
     sides = [
-        [vocab.tokenizer.join(vocab.tokenizer.cut(text)[:limit]) for text in side]
+        [
+            vocab.tokenizer.detokenize(vocab.tokenizer.tokenize(text)[:limit])
+            for text in side
+        ]
         for side, vocab, limit in zip(texts, vocabs, limits.values(), strict=True)
     ]
     return examples, (sides[0], sides[1])

@@ -20,7 +20,8 @@ import numpy as np
 
 from kseq.data.corpora.corpus import Corpus, Reading
 from kseq.data.corpora.lines import Path, check_files
-from kseq.data.vocabulary import SPECIAL_TOKENS, UNK, Vocabulary, check_vocabulary
+from kseq.data.vocabulary import Vocabulary, check_vocabulary
+from kseq.special_tokens import SPECIAL_TOKENS, UNK
 from kseq.storage.atomic_files import whole_file
 
 _MAGIC = 0xCED7230A
@@ -79,10 +80,10 @@ def read_recordio(
                         raise ValueError(f"{where}: it has no feature {side!r}.")
                     ids = features[side]
                     check_ids(ids, vocab, f"{where}, {side}")
-                    texts.append(" ".join(vocab.names(ids)))
+                    texts.append(" ".join(vocab.ids_to_tokens(ids)))
                 yield texts[0], texts[1]
                 if stream.tell() - shown > _PIECE:
-                    reading.show(stream.tell() - shown)
+                    reading.add_progress(stream.tell() - shown)
                     shown = stream.tell()
 
     def read(reading: Reading) -> Iterator[tuple[str, str]]:
@@ -193,8 +194,8 @@ def recordio_answers(body: bytes, target_vocab: Vocabulary) -> list[str]:
         if "target" not in features:
             raise ValueError(f"{where}: it has no feature 'target'.")
         check_ids(features["target"], target_vocab, where)
-        names = target_vocab.names(features["target"])
-        texts.append(target_vocab.tokenizer.join(names))
+        names = target_vocab.ids_to_tokens(features["target"])
+        texts.append(target_vocab.tokenizer.detokenize(names))
     return texts
 
 

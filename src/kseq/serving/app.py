@@ -150,7 +150,7 @@ def build_app(service: Service) -> FastAPI:
         (found,) = await service.search(search, [(ids, service.attends)])
         if isinstance(found, str):
             raise RequestError(400, found)
-        names = service.translator.source_vocab.names(ids)
+        names = service.translator.source_vocab.ids_to_tokens(ids)
         return TranslationResponse(
             source_tokens=[_plain(name) for name in names],
             outputs=[

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from kseq.config.checks import check_integer, check_number
-from kseq.data.vocabulary import END, UNK
 from kseq.decoding import BeamSearch
 from kseq.sagemaker.messages import Answer, Instance, RequestError, source_ids
 from kseq.serving.batcher import Batcher, QueueFullError, StoppedError
+from kseq.special_tokens import END, PAD, UNK
 from kseq.translator import Translation, Translator
 
 # Bodies above it are not read in the thread that serves all clients.
@@ -246,7 +246,7 @@ class Service:
         self, kind: tuple[str, bool], rows: list[list[int]]
     ) -> list[list[Translation]]:
         search, attention = kind
-        ids = np.zeros((len(rows), max(map(len, rows))), np.int32)  # (batch, time)
+        ids = np.full((len(rows), max(map(len, rows))), PAD, np.int32)  # (batch, time)
         for k, row in enumerate(rows):
             ids[k, : len(row)] = row
         return self.translator.n_best_of_ids(

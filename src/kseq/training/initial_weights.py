@@ -18,7 +18,7 @@ import numpy as np
 from kseq.config.checks import check_boolean
 from kseq.data import Vocabulary
 from kseq.data.corpora.corpus import Reading
-from kseq.data.corpora.lines import check_files, decoded
+from kseq.data.corpora.lines import check_files, decode_line
 from kseq.models import Seq2Seq
 
 _MODEL = "model.keras"
@@ -277,7 +277,7 @@ def _read_vectors(
     with contextlib.closing(Reading([str(path)])) as reading:
         for number, line in enumerate(reading.lines(str(path)), 1):
             place = f"{path}:{number}"
-            text = decoded(line, str(path), number).rstrip(" ")
+            text = decode_line(line, str(path), number).rstrip(" ")
             if number == 1:
                 header = text.split(" ")
                 if len(header) == 2 and all(each.isdecimal() for each in header):

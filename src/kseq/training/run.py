@@ -26,7 +26,7 @@ from kseq.data import Examples
 from kseq.data.corpora.lines import as_line
 from kseq.data.datasets import BatchStream
 from kseq.data.shards import ShardedExamples
-from kseq.data.vocabulary import load_side, save_side
+from kseq.data.vocabulary_files import load_vocabulary, save_vocabulary
 from kseq.decoding import LengthRatio
 from kseq.distribution import get_strategy, is_chief, use_device
 from kseq.losses import MaskedCrossentropy
@@ -427,7 +427,7 @@ class _Run(keras.callbacks.Callback):
     def _write_config(self) -> None:
         place, ratio = self.place, self.length_ratio
         sides = {
-            f"{side}_vocab": save_side(
+            f"{side}_vocab": save_vocabulary(
                 place.path, side, getattr(self.examples, f"{side}_vocab")
             )
             for side in ("source", "target")
@@ -500,7 +500,7 @@ class _Run(keras.callbacks.Callback):
     def _check_vocabularies(self) -> None:
         config = self.place.read_config()
         for side in ("source", "target"):
-            saved = load_side(self.place.path, side, config[f"{side}_vocab"])
+            saved = load_vocabulary(self.place.path, side, config[f"{side}_vocab"])
             if saved != getattr(self.examples, f"{side}_vocab"):
                 raise ValueError(
                     f"The {side} vocabulary of '{self.place.path}' is not that of the "

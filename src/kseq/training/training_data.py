@@ -22,7 +22,8 @@ from kseq.data import (
 )
 from kseq.data.tokenizers import CharacterTokenizer
 from kseq.data.tokenizers import train as train_tokenizer
-from kseq.data.vocabulary import SPECIAL_TOKENS, load_side
+from kseq.data.vocabulary_files import load_vocabulary
+from kseq.special_tokens import SPECIAL_TOKENS
 from kseq.storage.model_folder import ModelFolder
 
 log = logging.getLogger("kseq")
@@ -206,7 +207,7 @@ def _justified(vocab: Vocabulary, texts: Iterable[str]) -> Vocabulary:
     widths: set[int] = set()
     is_padded = False
     for text in texts:
-        widths.add(len(vocab.tokenizer.cut(text)))
+        widths.add(len(vocab.tokenizer.tokenize(text)))
         if len(widths) > 1 or text.endswith(" "):
             return vocab
         is_padded = is_padded or text.startswith(" ")
@@ -220,8 +221,8 @@ def _justified(vocab: Vocabulary, texts: Iterable[str]) -> Vocabulary:
 def _saved(place: ModelFolder) -> tuple[Vocabulary, Vocabulary]:
     config = place.read_config()
     return (
-        load_side(place.path, "source", config["source_vocab"]),
-        load_side(place.path, "target", config["target_vocab"]),
+        load_vocabulary(place.path, "source", config["source_vocab"]),
+        load_vocabulary(place.path, "target", config["target_vocab"]),
     )
 
 

@@ -47,9 +47,9 @@ class Validation:
         self.sources = grouped[0][: settings.decode_pairs]
         # No model is blamed for capitals that it does not know, nor for the spaces that
         # its tokenizer puts between a word and a comma.
-        joined = examples.target_vocab.as_joined
+        normalize = examples.target_vocab.normalize_reference
         self.references = [
-            [joined(text) for text in texts]
+            [normalize(text) for text in texts]
             for texts in grouped[1][: settings.decode_pairs]
         ]
         self.ids = examples.source_vocab.encode(self.sources)

@@ -1,4 +1,4 @@
-"""Corpora: pairs of texts read from files, from tables and from public sources."""
+"""Corpora: pairs of texts from files, tables and public sources."""
 
 from kseq.data.corpora.corpus import Corpus, CorpusCounts, Reading
 from kseq.data.corpora.lines import read_lines

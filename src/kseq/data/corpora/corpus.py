@@ -1,4 +1,4 @@
-"""A corpus: pairs of texts that are read anew in each pass, and what a pass met."""
+"""A corpus: pairs of texts, read again in each pass, and counts of skipped pairs."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from kseq.progress import progress
 if TYPE_CHECKING:
     import pandas as pd
 
-_LINES_AN_UPDATE = 1024  # of the progress bar
+_LINES_PER_UPDATE = 1024  # of the progress bar
 
 
 @dataclasses.dataclass(frozen=True)
 class CorpusCounts:
-    """What a pass over a corpus met: each pair counts once, given or left out.
+    """Counts of the pairs that a pass returned or left out, each pair counted once.
 
     Args:
-        pairs: Pairs given.
-        empty_source: Pairs left out because the source alone is empty or white space.
-        empty_target: Likewise for the target alone.
-        empty_both: Likewise for both.
-        invalid: Pairs left out because a side is not UTF-8.
-        too_long: Pairs left out because a side has more characters than allowed.
-        excluded: Pairs left out by the corpus's own rule, such as words that another
-            split holds.
+        pairs: int, number of pairs returned. Default: 0.
+        empty_source: int, pairs left out because only the source is empty or white
+            space. Default: 0.
+        empty_target: int, the same for the target. Default: 0.
+        empty_both: int, the same for both sides. Default: 0.
+        invalid: int, pairs left out because a side is not UTF-8. Default: 0.
+        too_long: int, pairs left out because a side has too many characters.
+            Default: 0.
+        excluded: int, pairs left out by a rule of the corpus, such as words that are in
+            another split. Default: 0.
 
     Example:
         >>> from kseq.data import CorpusCounts
@@ -47,7 +49,7 @@ class CorpusCounts:
 
     @property
     def left_out(self) -> int:
-        """The pairs left out, for whatever reason."""
+        """Number of pairs left out, for any reason."""
         return sum(dataclasses.astuple(self)) - self.pairs
 
 
@@ -61,13 +63,12 @@ _REASONS = {
 
 
 class Reading:
-    """One pass over files: it opens them, counts what is left out, shows progress.
+    """One pass over files: opens them, counts left-out pairs, and shows progress.
 
-    It shows on stderr how many bytes are read, if the pass takes over two seconds.
+    The progress on stderr is in bytes. It appears if the pass takes over two seconds.
 
     Args:
-        files: iterable of str, what the pass will read; names that are no files count
-            nothing.
+        files: iterable of str, the files to read. Other names are ignored.
     """
 
     def __init__(self, files: Iterable[str]) -> None:
@@ -85,11 +86,11 @@ class Reading:
 
         Args:
             path: str, the file.
-            max_length: int or None, the most characters of a line. Defaults to None,
-                no limit.
+            max_length: int or None, the maximum number of characters of a line.
+                Default: None, no limit.
 
         Returns:
-            An iterator of bytes, as `kseq.data.corpora.lines.binary_lines` gives them.
+            An iterator of bytes, as from `kseq.data.corpora.lines.binary_lines`.
 
         Raises:
             OSError: if the file cannot be read.
@@ -98,22 +99,22 @@ class Reading:
         with open(path, "rb") as raw, open_binary(raw, path) as stream:
             shown = 0
             for number, line in enumerate(binary_lines(stream, path, max_length), 1):
-                if number % _LINES_AN_UPDATE == 0:
+                if number % _LINES_PER_UPDATE == 0:
                     self._bar.update(raw.tell() - shown)
                     shown = raw.tell()
                 yield line
             self._bar.update(raw.tell() - shown)
 
-    def show(self, count: int) -> None:
-        """Moves the progress bar on, by bytes read elsewhere than in `lines`.
+    def add_progress(self, count: int) -> None:
+        """Advances the progress bar, for bytes not read by `lines`.
 
         Args:
-            count: int, bytes read since the last call.
+            count: int, number of bytes read since the last call.
         """
         self._bar.update(count)
 
     def leave_out(self, reason: str) -> None:
-        """Counts a pair that is not given.
+        """Counts a pair that is left out.
 
         Args:
             reason: str, a field of `CorpusCounts`.
@@ -121,30 +122,30 @@ class Reading:
         self._left_out[reason] += 1
 
     def counts(self, pairs: int) -> CorpusCounts:
-        """Returns what was met so far, beside so many pairs given."""
+        """Returns the counts so far, with the given number of returned pairs."""
         return CorpusCounts(pairs, **self._left_out)
 
     def close(self) -> None:
-        """Takes the progress bar away."""
+        """Closes the progress bar."""
         self._bar.close()
 
 
 class Corpus:
-    """Pairs of a source and a target text, read anew by each `iter()`.
+    """Pairs of a source and a target text, read again by each `iter()`.
 
-    A pass holds one pair at a time, never the whole. Pairs with an empty side (nothing
-    but white space) are left out, and counted: nothing is left out silently.
+    A pass holds one pair at a time in memory. Pairs with an empty side (empty or white
+    space) are left out and counted.
 
-    The readers make corpora: `read_parallel`, `read_table`, `read_ctf`, `cmudict` and
-    `multi30k`. For a format of your own pass a function that reads it.
+    `read_parallel`, `read_table`, `read_ctf`, `cmudict` and `multi30k` return corpora.
+    For your own format, pass a function that reads it.
 
     Args:
-        read: callable, given the `Reading` of a pass it returns an iterator of pairs of
-            str. What it leaves out it tells to `Reading.leave_out`.
-        files: list of str, the paths that `read` reads, or names of other sources; for
-            a run's record and for the progress bar.
-        excluded: str, what `report` says of pairs that `read` leaves out as
-            `"excluded"`. Defaults to `"excluded"`.
+        read: callable that takes the `Reading` of a pass and returns an iterator of
+            pairs of str. It calls `Reading.leave_out` for each pair it leaves out.
+        files: list of str, the paths that `read` reads, or names of other sources, for
+            the record of a run and for the progress bar.
+        excluded: str, the text in `report` for pairs that `read` leaves out with the
+            reason `"excluded"`. Default: `"excluded"`.
 
     Example:
         >>> from kseq.data import Corpus
@@ -170,12 +171,12 @@ class Corpus:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The paths or names of what the corpus reads."""
+        """The paths or names that the corpus reads."""
         return self._files
 
     @property
     def counts(self) -> CorpusCounts | None:
-        """What the last whole pass met; None before the first has come to its end."""
+        """The counts of the last complete pass, or None before the first one."""
         return self._counts
 
     def __repr__(self) -> str:
@@ -187,8 +188,7 @@ class Corpus:
 
         Raises:
             OSError: if a file cannot be read.
-            ValueError: if a file is not what it should be; the message names the file
-                and the line.
+            ValueError: if a file is not valid; the message names the file and the line.
         """
         reading = Reading(self._files)
         pairs = 0
@@ -216,7 +216,7 @@ class Corpus:
 
         Raises:
             OSError: if a file cannot be read.
-            ValueError: if a file is not what it should be.
+            ValueError: if a file is not valid.
 
         Example:
             >>> from kseq.data import Corpus
@@ -237,7 +237,7 @@ class Corpus:
 
         Raises:
             OSError: if a file cannot be read.
-            ValueError: if a file is not what it should be.
+            ValueError: if a file is not valid.
         """
         import pandas as pd
 
@@ -245,14 +245,15 @@ class Corpus:
         return pd.DataFrame({"source": sources, "target": targets})
 
     def references(self) -> dict[str, list[str]]:
-        """Reads all targets of each source, for rules that accept any reference.
+        """Collects all targets of each source, for metrics with several references.
 
         Returns:
-            dict, a source -> list of its distinct targets, both in the corpus's order.
+            dict from each source to the list of its distinct targets, both in the order
+            of the corpus.
 
         Raises:
             OSError: if a file cannot be read.
-            ValueError: if a file is not what it should be.
+            ValueError: if a file is not valid.
 
         Example:
             >>> from kseq.data import Corpus
@@ -260,14 +261,14 @@ class Corpus:
             >>> Corpus(lambda reading: iter(pairs), ["memory"]).references()
             {'READ': ['R IY D', 'R EH D'], 'RED': ['R EH D']}
         """
-        # A dict for each, as a set that keeps its order.
+        # A dict serves as an ordered set.
         targets: dict[str, dict[str, None]] = {}
         for source, target in self:
             targets.setdefault(source, {})[target] = None
         return {source: list(distinct) for source, distinct in targets.items()}
 
     def report(self) -> str:
-        """Returns one sentence for a log: what the last whole pass met.
+        """Describes the counts of the last complete pass in one line, for a log.
 
         Returns:
             str, such as "29,000 pairs; 3 left out: 2 with an empty source, 1 of invalid

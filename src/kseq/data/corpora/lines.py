@@ -1,10 +1,10 @@
-r"""What a line is: UTF-8, ended by "\n" or "\r\n" and by nothing else.
+r"""Lines of text files: UTF-8, ended by "\n" or "\r\n" only.
 
 Python's `str.splitlines` and text files opened with universal newlines also end a line
-at "\x0b", "\x0c", "\x85", U+2028, or a lone "\r". Where such a character stands inside
-a sentence, all later lines of that side belong to the wrong ones of the other side.
-All readers therefore take it for a character of the text. What is written for others
-to read has none of these characters (`as_line`): it is one line for any reader.
+at "\x0b", "\x0c", "\x85", U+2028, or a lone "\r". If a sentence contains such a
+character, all later lines would be paired with the wrong lines of the other side. All
+readers of kseq therefore treat these characters as text. `as_line` escapes them in the
+output, so that it is one line for any reader.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import Any, BinaryIO, cast
 Path = str | os.PathLike[str]
 
 _BOM = b"\xef\xbb\xbf"
-_MOST_BYTES = 4  # of a character in UTF-8
+_MAX_CHARACTER_SIZE = 4  # in bytes of UTF-8
 
-# Where `str.splitlines` ends a line.
-_BREAKS = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+# Characters at which `str.splitlines` ends a line.
+_LINE_BREAKS = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 
-TOO_LONG = b"\n"  # in place of a line that is; no line holds a line end
+TOO_LONG = b"\n"  # stands for a line that is too long; no line contains "\n"
 
 
 class NotUTF8Error(ValueError):
@@ -35,11 +35,11 @@ class NotUTF8Error(ValueError):
 
 
 def read_lines(source: Path | BinaryIO) -> Iterator[str]:
-    r"""Reads texts, one a line, the empty ones too.
+    r"""Reads texts, one per line, including empty ones.
 
-    A line ends at `"\n"` or `"\r\n"`, the last one also at the end of the file; a byte
-    order mark at the start is dropped. Each text is given as soon as its line has
-    arrived: nothing is read ahead of a pipe or a terminal.
+    A line ends with `"\n"` or `"\r\n"`, or at the end of the file. A byte order mark at
+    the start is dropped. Each text is available as soon as its line has arrived, also
+    from a pipe or a terminal.
 
     Args:
         source: str or path, a file in UTF-8, gzipped if its name ends in `.gz`; or a
@@ -63,7 +63,7 @@ def read_lines(source: Path | BinaryIO) -> Iterator[str]:
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
         _check_not_folder("source", path)
-        return _texts_of_file(path)
+        return _read_file(path)
     stream: Any = source
     if isinstance(stream, io.TextIOBase) or not hasattr(stream, "readline"):
         raise TypeError(
@@ -71,14 +71,14 @@ def read_lines(source: Path | BinaryIO) -> Iterator[str]:
             f"{source!r} of type {type(source).__name__}; for standard input pass "
             "sys.stdin.buffer."
         )
-    return _texts(stream, str(getattr(stream, "name", "the stream")))
+    return _decode_lines(stream, str(getattr(stream, "name", "the stream")))
 
 
 def as_line(text: str) -> str:
-    r"""Returns a text as one line, to be written where each line is a text.
+    r"""Returns a text as one line, for files with one text per line.
 
-    Each character that ends a line for Python's `str.splitlines` becomes its escape:
-    a newline becomes a backslash and an n.
+    Each character at which `str.splitlines` ends a line is escaped: a newline becomes a
+    backslash and an n.
 
     Args:
         text: str.
@@ -88,14 +88,14 @@ def as_line(text: str) -> str:
         >>> print(as_line("1 Main St\nSpringfield"))
         1 Main St\nSpringfield
     """
-    return _BREAKS.sub(lambda found: repr(found[0])[1:-1], text)
+    return _LINE_BREAKS.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def json_line(value: Any) -> str:
-    r"""Returns a value as one line of JSON in UTF-8, which loses nothing.
+    r"""Returns a value as one line of JSON, without loss.
 
     Args:
-        value: What JSON can hold.
+        value: any value that JSON can represent.
 
     Example:
         >>> from kseq.data.corpora.lines import json_line
@@ -103,31 +103,33 @@ def json_line(value: Any) -> str:
         {"text": "é\u2028"}
     """
     text = json.dumps(value, ensure_ascii=False)
-    text = _BREAKS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-    # What UTF-8 lacks, a lone surrogate.
+    text = _LINE_BREAKS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    # UTF-8 cannot encode a lone surrogate.
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def binary_lines(
     stream: BinaryIO, name: str, max_length: int | None = None
 ) -> Iterator[bytes]:
-    """Cuts a stream into lines, as they arrive.
+    """Splits a stream into lines, as they arrive.
 
     Args:
         stream: a binary stream, decompressed.
-        name: str, what errors call it.
-        max_length: int or None, the most characters of a line. A line that is longer
-            in any case is not held in memory. Defaults to None, no limit.
+        name: str, the name of the stream, for errors.
+        max_length: int or None, the maximum number of characters of a line. A line with
+            too many bytes for this is not held in memory. Default: None, no limit.
 
     Returns:
-        An iterator of bytes, lines without their ends; `TOO_LONG` stands for a line
-        that is. A line that is given may still be too long once decoded.
+        An iterator of bytes, lines without their ends. `TOO_LONG` stands for a line
+        with too many bytes. Other lines may still have too many characters.
 
     Raises:
         ValueError: if the stream is a damaged gzip file.
     """
-    # Room for a byte order mark and a line end beside the longest text.
-    size = -1 if max_length is None else _MOST_BYTES * max_length + len(_BOM) + 2
+    # The longest text, a byte order mark and a line end.
+    size = (
+        -1 if max_length is None else _MAX_CHARACTER_SIZE * max_length + len(_BOM) + 2
+    )
     number = 0
     try:
         for line in iter(functools.partial(stream.readline, size), b""):
@@ -143,18 +145,18 @@ def binary_lines(
             yield line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(
-            f"{name} is not a whole gzip file: after line {number}, {error}; get the "
-            "file anew."
+            f"{name} is not a complete gzip file: after line {number}, {error}; get "
+            "the file again."
         ) from error
 
 
-def decoded(line: bytes, name: str, number: int) -> str:
-    """Returns a line as a text.
+def decode_line(line: bytes, name: str, number: int) -> str:
+    """Decodes a line.
 
     Args:
         line: bytes, in UTF-8.
-        name: str, the file, for the message.
-        number: int, the line's number from 1, for the message.
+        name: str, the file, for errors.
+        number: int, the number of the line from 1, for errors.
 
     Raises:
         NotUTF8Error: a ValueError, if the line is not UTF-8.
@@ -181,18 +183,18 @@ def check_files(name: str, value: Path | Iterable[Path]) -> tuple[str, ...]:
         value: a path or a list of paths.
 
     Raises:
-        TypeError: if a path is no path.
-        OSError: if there is no such file, or it is a folder.
+        TypeError: if a value is not a path.
+        OSError: if a file does not exist or is a folder.
         ValueError: if the list is empty, or a path is a pipe or a device.
     """
-    given: Any = [value] if isinstance(value, str | os.PathLike) else value
-    if not isinstance(given, Iterable) or isinstance(given, bytes):
+    values: Any = [value] if isinstance(value, str | os.PathLike) else value
+    if not isinstance(values, Iterable) or isinstance(values, bytes):
         raise TypeError(
             f"`{name}` must be a path or a list of paths. Received: {value!r} of type "
             f"{type(value).__name__}."
         )
     paths = []
-    for path in given:
+    for path in values:
         if not isinstance(path, str | os.PathLike):
             raise TypeError(
                 f"`{name}` must be a path or a list of paths. Received: {path!r} of "
@@ -212,7 +214,7 @@ def check_files(name: str, value: Path | Iterable[Path]) -> tuple[str, ...]:
 
 
 def _check_not_folder(name: str, path: str) -> None:
-    """Raises if nothing is there, or a folder."""
+    """Raises an error if a path does not exist or is a folder."""
     if not os.path.exists(path):
         raise FileNotFoundError(f"`{name}`: there is no file '{path}'.")
     if os.path.isdir(path):
@@ -222,21 +224,21 @@ def _check_not_folder(name: str, path: str) -> None:
 
 
 def open_binary(raw: BinaryIO, path: str) -> BinaryIO:
-    """Returns a file as a stream of its content, decompressed where it is `.gz`."""
+    """Returns a stream of a file's content, decompressed if its name ends in `.gz`."""
     return cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if path.endswith(".gz") else raw
 
 
-def _texts_of_file(path: str) -> Iterator[str]:
+def _read_file(path: str) -> Iterator[str]:
     with open(path, "rb") as raw, open_binary(raw, path) as stream:
-        yield from _texts(stream, path)
+        yield from _decode_lines(stream, path)
 
 
-def _texts(stream: BinaryIO, name: str) -> Iterator[str]:
+def _decode_lines(stream: BinaryIO, name: str) -> Iterator[str]:
     for number, line in enumerate(binary_lines(stream, name), 1):
-        yield decoded(line, name, number)
+        yield decode_line(line, name, number)
 
 
 def _skip_rest(stream: BinaryIO) -> None:
-    """Reads a line to its end, a piece at a time."""
+    """Reads to the end of a line, in pieces."""
     while (piece := stream.readline(1 << 16)) and not piece.endswith(b"\n"):
         pass

@@ -1,4 +1,4 @@
-"""Parallel text: two files, a line of one belongs to the same line of the other."""
+"""Parallel text: two files whose lines are pairs."""
 
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
@@ -10,12 +10,12 @@ from kseq.data.corpora.lines import (
     NotUTF8Error,
     Path,
     check_files,
-    decoded,
+    decode_line,
 )
 
 ON_INVALID = ("error", "skip")
 
-_END = b"\n\n"  # in place of the lines that the shorter file lacks
+_MISSING = b"\n\n"  # stands for the lines that the shorter file lacks
 
 
 def read_parallel(
@@ -25,30 +25,28 @@ def read_parallel(
     on_invalid: str = "error",
     max_line_length: int | None = None,
 ) -> Corpus:
-    r"""Reads pairs from two files, or from several pairs of files, one text a line.
+    r"""Reads pairs from two files, or several pairs of files, with one text per line.
 
-    Files are UTF-8, gzipped where the name ends in `.gz`; a byte order mark at the
-    start is dropped. A line ends at `"\n"` or `"\r\n"` and nowhere else.
+    Files are UTF-8, gzipped if the name ends in `.gz`. A byte order mark at the start
+    is dropped. Only `"\n"` and `"\r\n"` end a line.
 
     Args:
         sources: path or list of paths, the files of the sources.
-        targets: path or list of paths, as many; the i-th one belongs to the i-th of
-            the sources and has as many lines.
-        on_invalid: str, what to do about a line that is not UTF-8: `"error"` raises,
-            `"skip"` leaves its pair out and counts it. Defaults to `"error"`.
-        max_line_length: int or None, the most characters of a line; pairs with a longer
-            one are left out and counted, and a line of over four bytes for each
-            character allowed is not looked at further. Defaults to None, no limit.
+        targets: path or list of paths, one file for each file of the sources, with the
+            same number of lines.
+        on_invalid: str, how to handle a line that is not UTF-8: `"error"` raises an
+            error, `"skip"` leaves out the pair and counts it. Default: `"error"`.
+        max_line_length: int or None, the maximum number of characters of a line. Pairs
+            with a longer line are left out and counted. Default: None, no limit.
 
     Returns:
-        A `Corpus`. A pass raises ValueError where a file is not what it should be: when
-        two files turn out to have different numbers of lines, at the end of the
-        shorter one.
+        A `Corpus`. A pass raises ValueError if a file is not valid, or, at the end of
+        the shorter file, if two files have different numbers of lines.
 
     Raises:
         TypeError: if an argument has the wrong type.
         OSError: if a file does not exist or is a folder.
-        ValueError: if the sides differ in their number of files, a file is a pipe, or
+        ValueError: if the sides have different numbers of files, a file is a pipe, or
             an option is unknown.
 
     Example:
@@ -68,7 +66,7 @@ def read_parallel(
     target_files = check_files("targets", targets)
     if len(source_files) != len(target_files):
         raise ValueError(
-            "`sources` and `targets` must name as many files. Received: "
+            "`sources` and `targets` must have the same number of files. Received: "
             f"{len(source_files)} and {len(target_files)} files."
         )
     if on_invalid not in ON_INVALID:
@@ -87,26 +85,28 @@ def read_parallel(
 
 
 def _pairs(
-    reading: Reading, files: tuple[str, str], skip: bool, most: int | None
+    reading: Reading, files: tuple[str, str], skip: bool, max_length: int | None
 ) -> Iterator[tuple[str, str]]:
     """Reads one pair of files."""
-    rows = zip_longest(*(reading.lines(file, most) for file in files), fillvalue=_END)
+    rows = zip_longest(
+        *(reading.lines(file, max_length) for file in files), fillvalue=_MISSING
+    )
     for number, row in enumerate(rows, 1):
-        if _END in row:
-            shorter = row.index(_END)
+        if _MISSING in row:
+            shorter = row.index(_MISSING)
             counts = {files[shorter]: number - 1}
             counts[files[1 - shorter]] = number + sum(1 for _ in rows)
             raise ValueError(
                 f"'{files[0]}' and '{files[1]}' must have the same number of lines. "
                 f"Received: {counts[files[0]]:,} and {counts[files[1]]:,} lines; a "
-                "line is missing or was cut in two somewhere."
+                "line is missing or was split somewhere."
             )
         if TOO_LONG in row:
             reading.leave_out("too_long")
             continue
         try:
             source, target = (
-                decoded(line, file, number)
+                decode_line(line, file, number)
                 for line, file in zip(row, files, strict=True)
             )
         except NotUTF8Error:
@@ -114,7 +114,7 @@ def _pairs(
                 raise
             reading.leave_out("invalid")
             continue
-        if most is not None and max(len(source), len(target)) > most:
+        if max_length is not None and max(len(source), len(target)) > max_length:
             reading.leave_out("too_long")
         else:
             yield source, target

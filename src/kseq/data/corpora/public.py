@@ -1,4 +1,4 @@
-"""Public corpora, downloaded from their sources: CMUDict and Multi30k."""
+"""Public corpora that are downloaded from their sources: CMUDict and Multi30k."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from typing import Any
 from kseq.config.checks import check_boolean
 from kseq.data.corpora.corpus import Corpus, Reading
 from kseq.data.corpora.downloads import fetch
-from kseq.data.corpora.lines import decoded
+from kseq.data.corpora.lines import decode_line
 from kseq.data.corpora.parallel import read_parallel
 
 CMUDICT_URL = (
@@ -48,7 +48,7 @@ SHA256 = {
     ),
 }
 
-_VARIANT = re.compile(r"\(\d+\)$")  # after a word: its second, third pronunciation
+_VARIANT = re.compile(r"\(\d+\)$")  # follows a word with several pronunciations
 
 
 def cmudict(
@@ -61,28 +61,27 @@ def cmudict(
 ) -> Corpus:
     r"""Reads words and their pronunciations from CMUDict 0.7b, without stress.
 
-    The source is a word, to be cut by the tokenizer `"characters"`; the target is its
-    phonemes, separated by spaces, as `"K AO R S"`. A word with several pronunciations
-    stands in several pairs: `Corpus.references` collects them, and by the field's rule
-    an output is right when it equals any of them.
+    The source is a word, for the tokenizer `"characters"`. The target is its phonemes,
+    separated by spaces, such as `"K AO R S"`. A word with several pronunciations is in
+    several pairs. `Corpus.references` collects them: an output counts as correct if it
+    equals any of them.
 
-    The files are those of CNTK's grapheme-to-phoneme example. They share out the
-    pronunciations, not the words: the training file holds further pronunciations of 721
-    of the words of the development file, which has one of each.
+    The files are those of CNTK's grapheme-to-phoneme example, which are split by
+    pronunciation, not by word. The development file has one pronunciation per word, and
+    the training file has other pronunciations of 721 of these words.
 
     Args:
         split: str, `"train"` (108,132 pronunciations), `"dev"` (6,267 of 5,447 words)
             or `"test"` (12,855 of 11,994 words).
-        folder: path or None, a folder that holds the files, or holds a folder `cmudict`
-            that does. Defaults to None: the files are downloaded once and cached.
-        base_url: str or None, where to download from in place of CNTK's repository.
-            Defaults to None.
-        by_word: bool, whether all pronunciations of a word of the development file are
-            in the split `"dev"`: `"train"` leaves them out, and counts them as
-            excluded; in `"dev"` they follow its own. False takes the files as they are,
-            108,952 and 5,447 pronunciations. Defaults to True.
-        verify: bool, whether the files' SHA-256 must be that of the public files.
-            Defaults to True.
+        folder: path or None, a folder with the files, or with a folder `cmudict` that
+            has the files. Default: None, the files are downloaded once and cached.
+        base_url: str or None, the URL to download from, in place of CNTK's repository.
+            Default: None.
+        by_word: bool, whether to move all pronunciations of the words in the
+            development file to the end of the split `"dev"`. `"train"` counts them as
+            excluded. False returns the files unchanged, with 108,952 and 5,447
+            pronunciations. Default: True.
+        verify: bool, whether to check the SHA-256 of the files. Default: True.
 
     Returns:
         A `Corpus`.
@@ -101,7 +100,7 @@ def cmudict(
 
     Reference:
         The Carnegie Mellon University Pronouncing Dictionary, copyright Carnegie Mellon
-        University; a licence in the manner of BSD's lets you use and pass it on.
+        University, with a BSD-style license.
     """
     _check_choice("split", split, tuple(CMUDICT_FILES))
     check_boolean("by_word", by_word)
@@ -155,20 +154,18 @@ def multi30k(
 ) -> Corpus:
     """Reads German and English descriptions of pictures from Multi30k, task 1.
 
-    The texts are raw: neither cut into tokens nor lower-cased.
+    The texts are raw: neither tokenized nor lower-cased.
 
     Args:
         split: str, `"train"` (29,000 pairs), `"val"` (1,014) or `"test_2016_flickr"`
-            (1,000), for short `"test"`.
-        source: str, the language of the sources, `"de"` or `"en"`. Defaults to `"de"`.
-        target: str, the other one. Defaults to `"en"`.
-        folder: path or None, a folder that holds the files, or holds a folder
-            `multi30k` that does. Defaults to None: the files are downloaded once and
-            cached.
-        base_url: str or None, where to download from in place of Multi30k's repository.
-            Defaults to None.
-        verify: bool, whether the files' SHA-256 must be that of the public files.
-            Defaults to True.
+            (1,000), or `"test"` for short.
+        source: str, the language of the sources, `"de"` or `"en"`. Default: `"de"`.
+        target: str, the language of the targets. Default: `"en"`.
+        folder: path or None, a folder with the files, or with a folder `multi30k` that
+            has the files. Default: None, the files are downloaded once and cached.
+        base_url: str or None, the URL to download from, in place of Multi30k's
+            repository. Default: None.
+        verify: bool, whether to check the SHA-256 of the files. Default: True.
 
     Returns:
         A `Corpus`.
@@ -197,7 +194,7 @@ def multi30k(
     check_boolean("verify", verify)
     if source == target:
         raise ValueError(
-            "`source` and `target` must be two languages. Received: "
+            "`source` and `target` must be different languages. Received: "
             f"{source!r} for both."
         )
     stem = "test_2016_flickr" if split == "test" else split
@@ -219,17 +216,17 @@ def multi30k(
 def _entries(reading: Reading, path: str) -> Iterator[tuple[str, str]]:
     """Reads the words of a CMUDict file, each with one pronunciation."""
     for number, line in enumerate(reading.lines(path), 1):
-        word, *phonemes = decoded(line, path, number).split() or [""]
+        word, *phonemes = decode_line(line, path, number).split() or [""]
         if not phonemes:
             raise ValueError(
                 f"{path}, line {number}: must be a word and its phonemes. Received: "
-                f"{decoded(line, path, number)!r}."
+                f"{decode_line(line, path, number)!r}."
             )
         yield _VARIANT.sub("", word), " ".join(phonemes)
 
 
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Raises unless a value is one of the choices."""
+    """Raises an error unless a value is one of the choices."""
     if value not in choices:
         raise ValueError(
             f"`{name}` must be one of {', '.join(map(repr, choices))}. Received: "

@@ -1,4 +1,4 @@
-"""Tables: CSV and TSV files, and pandas DataFrames, with a column for each side."""
+"""Tables with a column for each side: CSV and TSV files, and pandas DataFrames."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from kseq.config.checks import check_boolean, check_integer
 from kseq.data.corpora.corpus import Corpus, Reading
-from kseq.data.corpora.lines import Path, check_files, decoded
+from kseq.data.corpora.lines import Path, check_files, decode_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_HINT = " Where quotes are ordinary characters pass quotes=False."
+_HINT = " If quotes are ordinary characters, pass quotes=False."
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 
 
@@ -28,26 +28,26 @@ def read_table(
 ) -> Corpus:
     r"""Reads pairs from two columns of a table.
 
-    A file is UTF-8, gzipped where its name ends in `.gz`, and is read row by row. A
-    row ends at `"\n"` or `"\r\n"`; any other character, a lone `"\r"` too, belongs to
-    its field. A line end within quotes is read as `"\n"`.
+    A file is UTF-8, gzipped if its name ends in `.gz`, and is read row by row. A row
+    ends with `"\n"` or `"\r\n"`. All other characters, including a lone `"\r"`, belong
+    to fields. A line end within quotes is read as `"\n"`.
 
     Args:
         table: path of a CSV or TSV file, or pandas DataFrame of strings.
-        source: str or int, the sources' column: its name, or its index from 0 where
-            `header` is False. Defaults to `"source"`, or 0 without a header.
-        target: str or int, the targets' column. Defaults to `"target"`, or 1 without a
-            header.
-        separator: str or None, the one character between two columns. Defaults to None:
-            a comma for `.csv`, a tab for `.tsv` and `.txt`.
-        header: bool, whether the first row names the columns. Defaults to True.
-        quotes: bool or None, whether a field may stand in double quotes, a quote in it
-            doubled. Defaults to None: not where a tab separates.
+        source: str or int, the column of the sources: its name, or its index from 0 if
+            `header` is False. Default: `"source"`, or 0 without a header.
+        target: str or int, the column of the targets. Default: `"target"`, or 1 without
+            a header.
+        separator: str or None, the character between two columns. Default: None, a
+            comma for `.csv`, a tab for `.tsv` and `.txt`.
+        header: bool, whether the first row has the names of the columns. Default: True.
+        quotes: bool or None, whether fields may be in double quotes, with quotes inside
+            doubled. Default: None, True unless the separator is a tab.
 
     Returns:
-        A `Corpus`. A pass raises ValueError where the table is not what it should be;
-        the message names the file and the line, or the row and the column. A blank line
-        counts as a pair with both sides empty.
+        A `Corpus`. A pass raises ValueError if the table is not valid; the message
+        names the file and the line, or the row and the column. A blank line counts as a
+        pair with both sides empty.
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -78,8 +78,9 @@ def read_table(
         separator = _SEPARATORS.get(suffix)
         if separator is None:
             raise ValueError(
-                "`separator` must be given where the file's name does not end in "
-                f"{', '.join(_SEPARATORS)} (or that and .gz). Received: '{path}'."
+                "`separator` must be given unless the file's name ends in "
+                f"{', '.join(_SEPARATORS)} (or one of these and .gz). Received: "
+                f"'{path}'."
             )
     elif not isinstance(separator, str) or len(separator) != 1 or separator in '\r\n"':
         raise ValueError(
@@ -93,13 +94,13 @@ def read_table(
     def read(reading: Reading) -> Iterator[tuple[str, str]]:
         rows = _rows(reading, path, separator, quotes)
         indexes: list[Any] = columns
-        width, of = None, "the first row"
+        width, compared = None, "the first row"
         if header:
             number, names = next(rows, (0, []))
             if not names:
                 raise ValueError(f"{path}, line 1: there is no header.")
-            indexes = [_index(path, names, column) for column in columns]
-            width, of = len(names), "the header"
+            indexes = [_find_column(path, names, column) for column in columns]
+            width, compared = len(names), "the header"
         for number, row in rows:
             if not row:
                 reading.leave_out("empty_both")
@@ -113,8 +114,8 @@ def read_table(
                     )
             if len(row) != width:
                 raise ValueError(
-                    f"{path}, line {number}: a row of {len(row)} columns, where {of} "
-                    f"has {width}."
+                    f"{path}, line {number}: a row of {len(row)} columns, but "
+                    f"{compared} has {width}."
                 )
             yield row[indexes[0]], row[indexes[1]]
 
@@ -138,14 +139,14 @@ def _read_frame(
         )
     if separator is not None or quotes is not None or not header:
         raise ValueError(
-            "`separator`, `header` and `quotes` are for files. Received a DataFrame; "
-            "leave them out, and name its columns."
+            "`separator`, `header` and `quotes` must be left out for a DataFrame. "
+            "Received: a DataFrame; name its columns."
         )
     names = list(frame.columns)
-    places = [_index("the DataFrame", names, column) for column in columns]
+    indexes = [_find_column("the DataFrame", names, column) for column in columns]
 
     def read(reading: Reading) -> Iterator[tuple[str, str]]:
-        sides = [frame.iloc[:, place] for place in places]
+        sides = [frame.iloc[:, index] for index in indexes]
         for row, pair in enumerate(zip(*sides, strict=True)):
             for column, text in zip(columns, pair, strict=True):
                 if not isinstance(text, str):
@@ -165,37 +166,37 @@ def _rows(
 ) -> Iterator[tuple[int, list[str]]]:
     """Reads the rows of a file, each with the number of its first line.
 
-    Not by Python's `csv`, to which a lone carriage return is a line end, and which
-    limits the length of a field for the whole program.
+    Python's `csv` is not used, because it ends lines at a lone carriage return, and
+    limits the length of fields with a global setting.
     """
-    first = 0  # line of the row
+    first = 0  # first line of the row
     row: list[str] = []
-    quoted: list[str] | None = None  # what is read of a field whose quote is open
+    quoted: list[str] | None = None  # parts of a field whose quote is open
     for number, line in enumerate(reading.lines(path), 1):
-        text = decoded(line, path, number)
+        text = decode_line(line, path, number)
         if quoted is None:
             first = number
             if not (quotes and '"' in text):
                 yield number, text.split(separator) if text else []
                 continue
-        at: int | None = 0
-        while at is not None:
-            if quoted is None and text.startswith('"', at):
-                quoted, at = [], at + 1
+        position: int | None = 0
+        while position is not None:
+            if quoted is None and text.startswith('"', position):
+                quoted, position = [], position + 1
             if quoted is None:
-                end = text.find(separator, at)
-                row.append(text[at:] if end < 0 else text[at:end])
-                at = None if end < 0 else end + 1
+                end = text.find(separator, position)
+                row.append(text[position:] if end < 0 else text[position:end])
+                position = None if end < 0 else end + 1
                 continue
-            end = text.find('"', at)
-            if end < 0:  # the field goes on in the next line
-                quoted.append(f"{text[at:]}\n")
+            end = text.find('"', position)
+            if end < 0:  # the field continues in the next line
+                quoted.append(f"{text[position:]}\n")
                 break
             if text.startswith('"', end + 1):
-                quoted.append(text[at : end + 1])
-                at = end + 2
+                quoted.append(text[position : end + 1])
+                position = end + 2
                 continue
-            row.append("".join([*quoted, text[at:end]]))
+            row.append("".join([*quoted, text[position:end]]))
             quoted = None
             if end + 1 < len(text) and text[end + 1] != separator:
                 raise ValueError(
@@ -203,7 +204,7 @@ def _rows(
                     f"must be followed by {separator!r} or the end of the line. "
                     f"Received: {text[end + 1]!r}.{_HINT}"
                 )
-            at = end + 2 if end + 1 < len(text) else None
+            position = end + 2 if end + 1 < len(text) else None
         if quoted is None:
             yield first, row
             row = []
@@ -221,23 +222,23 @@ def _check_column(
     if header:
         if value is not None and not isinstance(value, str):
             raise TypeError(
-                f"`{name}` must be a column's name where there is a header. Received: "
-                f"{value!r}; for a file without one pass header=False."
+                f"`{name}` must be the name of a column if there is a header. "
+                f"Received: {value!r}; for a file without one pass header=False."
             )
         return column if value is None else value
     if isinstance(value, str):
         raise TypeError(
-            f"`{name}` must be a column's index, from 0, where header is False. "
+            f"`{name}` must be the index of a column, from 0, if header is False. "
             f"Received: {value!r}."
         )
     return index if value is None else check_integer(name, value, 0)
 
 
-def _index(table: str, names: list[Any], column: Any) -> int:
-    """Returns where a named column stands."""
+def _find_column(table: str, names: list[Any], column: Any) -> int:
+    """Returns the index of a named column."""
     if names.count(column) != 1:
         raise ValueError(
-            f"{table} must have one column {column!r}. Received the columns: "
+            f"{table} must have one column {column!r}. Received: columns "
             f"{', '.join(map(repr, names))}."
         )
     return names.index(column)

@@ -1,4 +1,4 @@
-"""Formats of other systems, read and written."""
+"""File formats of other systems."""
 
 from kseq.data.formats.ctf import ctf_vocabulary, read_ctf, write_ctf
 

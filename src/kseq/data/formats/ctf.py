@@ -1,11 +1,11 @@
-r"""CTF, the text format of CNTK: sequences of one-hot vectors, a sample a line.
+r"""CTF, the text format of CNTK: sequences of one-hot vectors, one step per line.
 
-A line is `id|name index:1|name index:1|# comment`, with spaces or tabs between. Lines
-that follow each other under one id are one sequence, and each of its streams has one
-symbol a line, or none where it is the shorter one. The symbols themselves are in a
-mapping file, one a line: index 0 is the first line. The rules for ids are CNTK's: an
-id stands for the lines after it that have none, no id comes back later, and where the
-first line has no id every line is a sequence of its own.
+A line is `id|name index:1|name index:1|# comment`, separated by spaces or tabs.
+Consecutive lines with the same id are one sequence. Each stream has one symbol per
+line; the shorter stream has none in the last lines. The symbols are in a mapping file,
+one per line: index 0 is the first line. As in CNTK, a line without an id belongs to the
+sequence before it, an id must not come back later, and if the first line has no id,
+every line is a sequence.
 """
 
 from __future__ import annotations
@@ -19,13 +19,9 @@ from typing import Any, BinaryIO
 
 from kseq.config.checks import check_boolean, check_texts
 from kseq.data.corpora.corpus import Corpus, Reading
-from kseq.data.corpora.lines import Path, check_files, decoded, read_lines
-from kseq.data.vocabulary import (
-    END_TOKEN,
-    SPECIAL_TOKENS,
-    START_TOKEN,
-    Vocabulary,
-)
+from kseq.data.corpora.lines import Path, check_files, decode_line, read_lines
+from kseq.data.vocabulary import Vocabulary
+from kseq.special_tokens import END_TOKEN, SPECIAL_TOKENS, START_TOKEN
 from kseq.storage.atomic_files import whole_file
 
 Symbols = Path | Iterable[str]
@@ -44,27 +40,28 @@ def read_ctf(
 ) -> Corpus:
     r"""Reads pairs of sequences from a file in CNTK's text format.
 
-    A text is the symbols of one stream, separated by spaces. The indexes say which;
-    comments are not read. `<s>` and `</s>` are left out, since vocabularies add their
-    own.
+    A text consists of the symbols of one stream, separated by spaces. The symbols come
+    from the indexes; comments are ignored. `<s>` and `</s>` are left out, because
+    vocabularies add them.
 
     Args:
-        path: str or path, the file, gzipped if its name ends in `.gz`.
-        source_symbols: path of the mapping file, a symbol a line, or list of str.
-        target_symbols: the targets' own, likewise. Defaults to None, the sources'.
-        source_stream: str, the stream that holds the sources. Defaults to `"S0"`.
-        target_stream: str, the stream that holds the targets. Defaults to `"S1"`.
+        path: str or path of the file, gzipped if its name ends in `.gz`.
+        source_symbols: path of the mapping file, with one symbol per line, or list of
+            str.
+        target_symbols: the same for the targets. Default: None, `source_symbols`.
+        source_stream: str, the stream of the sources. Default: `"S0"`.
+        target_stream: str, the stream of the targets. Default: `"S1"`.
 
     Returns:
-        A `Corpus`. A pass raises ValueError where the file is not as described; the
-        message names the file and the line. Streams of other names are passed over.
-        The ids met are held in memory, to find one that comes back.
+        A `Corpus`. A pass raises ValueError if the file is not valid; the message names
+        the file and the line. Other streams are ignored. All ids of the file are held
+        in memory, to detect an id that comes back.
 
     Raises:
         TypeError: if an argument has the wrong type.
         OSError: if a file does not exist or is a folder.
-        ValueError: if a symbol is empty, repeated or holds white space, or the two
-            streams are one.
+        ValueError: if a symbol is empty, repeated or contains white space, or if both
+            streams are the same.
 
     Example:
         >>> from pathlib import Path
@@ -90,26 +87,26 @@ def read_ctf(
 
     def read(reading: Reading) -> Iterator[tuple[str, str]]:
         sides: tuple[list[str], list[str]] = ([], [])
-        met: set[str] = set()
-        begun = False
+        names: set[str] = set()
+        started = False
         for number, is_new, samples in _lines(reading, file):
-            if is_new and begun:
+            if is_new and started:
                 yield " ".join(sides[0]), " ".join(sides[1])
                 sides = ([], [])
-            begun = True
-            met.update(samples)
+            started = True
+            names.update(samples)
             for side, table, stream in zip(sides, tables, streams, strict=True):
                 if stream in samples:
                     symbol = _symbol(file, number, stream, samples[stream], table)
                     if symbol not in (START_TOKEN, END_TOKEN):
                         side.append(symbol)
-        if begun:
+        if started:
             yield " ".join(sides[0]), " ".join(sides[1])
         for name, stream in zip(("source", "target"), streams, strict=True):
-            if begun and stream not in met:
+            if started and stream not in names:
                 raise ValueError(
                     f"`{name}_stream` must be a stream of {file}. Received: "
-                    f"{stream!r}; the file has {', '.join(sorted(met)) or 'none'}."
+                    f"{stream!r}; the file has {', '.join(sorted(names)) or 'none'}."
                 )
 
     return Corpus(read, files)
@@ -158,25 +155,25 @@ def write_ctf(
 ) -> None:
     r"""Writes pairs of sequences as a file in CNTK's text format.
 
-    Ids count from 0, and each index is followed by its symbol as a comment. The file
-    appears whole or not at all.
+    Ids count from 0. Each index is followed by its symbol as a comment. The file is
+    written completely or not at all.
 
     Args:
         pairs: `Corpus` or iterable of pairs of str, symbols separated by white space.
-        path: str or path, the file to write, gzipped if its name ends in `.gz`; an
-            older one is replaced.
-        source_symbols: path of the mapping file, a symbol a line, or list of str.
-        target_symbols: the targets' own, likewise. Defaults to None, the sources'.
-        source_stream: str, the stream for the sources. Defaults to `"S0"`.
-        target_stream: str, the stream for the targets. Defaults to `"S1"`.
-        boundaries: bool, whether each sequence begins with `<s>` and ends with `</s>`,
-            as CNTK's models expect them; they must be among the symbols. Defaults to
-            True.
+        path: str or path, the file to write, gzipped if its name ends in `.gz`. An
+            existing file is replaced.
+        source_symbols: path of the mapping file, with one symbol per line, or list of
+            str.
+        target_symbols: the same for the targets. Default: None, `source_symbols`.
+        source_stream: str, the stream of the sources. Default: `"S0"`.
+        target_stream: str, the stream of the targets. Default: `"S1"`.
+        boundaries: bool, whether to write `<s>` and `</s>` around each sequence, as
+            CNTK's models expect. Both must be among the symbols. Default: True.
 
     Raises:
         TypeError: if an argument has the wrong type.
         OSError: if the file cannot be written.
-        ValueError: if a pair has an empty side, or a symbol that is not in the mapping.
+        ValueError: if a pair has an empty side or an unknown symbol.
 
     Example:
         >>> from pathlib import Path
@@ -196,8 +193,8 @@ def write_ctf(
         for name, symbols in names.items():
             if not {START_TOKEN, END_TOKEN} <= set(symbols):
                 raise ValueError(
-                    f"`{name}_symbols` must hold {START_TOKEN!r} and {END_TOKEN!r} "
-                    "where boundaries are written. Received neither or one; add them, "
+                    f"`{name}_symbols` must contain {START_TOKEN!r} and {END_TOKEN!r} "
+                    "if boundaries are written. Received: neither or one; add them, "
                     "or pass boundaries=False."
                 )
     indexes = [
@@ -215,7 +212,7 @@ def write_ctf(
                 sides.append([(table[symbol], symbol) for symbol in symbols])
             for step in range(max(map(len, sides))):
                 samples = [
-                    # A pipe in a comment is followed by a hash, or it would end there.
+                    # In a comment, a hash must follow a pipe, or the comment would end.
                     "|{} {}:1 |# {}".format(stream, index, symbol.replace("|", "|#"))
                     for stream, side in zip(streams, sides, strict=True)
                     for index, symbol in side[step : step + 1]
@@ -224,20 +221,20 @@ def write_ctf(
 
 
 def _lines(reading: Reading, file: str) -> Iterator[tuple[int, bool, dict[str, str]]]:
-    """Reads lines: their number, whether a sequence begins, values of each stream."""
+    """Reads lines: number, whether a sequence starts, and values by stream."""
     ids: set[int] = set()
     current: int | None = None
     has_ids: bool | None = None
     for number, line in enumerate(reading.lines(file), 1):
-        text = decoded(line, file, number)
+        text = decode_line(line, file, number)
         if not text.strip():
             continue
         prefix, *fields = text.split("|")
         prefix = prefix.strip()
         if prefix and not (prefix.isascii() and prefix.isdigit()):
             raise ValueError(
-                f"{file}, line {number}: must begin with a sequence's id, a whole "
-                f"number, or with a pipe. Received: {prefix!r}."
+                f"{file}, line {number}: must start with the id of a sequence, an "
+                f"integer, or with a pipe. Received: {prefix!r}."
             )
         if has_ids is None:
             has_ids = bool(prefix)
@@ -247,23 +244,23 @@ def _lines(reading: Reading, file: str) -> Iterator[tuple[int, bool, dict[str, s
             if current in ids:
                 raise ValueError(
                     f"{file}, line {number}: the sequence {current} comes back after "
-                    "another one; the lines of a sequence must follow each other."
+                    "another one; the lines of a sequence must be consecutive."
                 )
             ids.add(current)
         yield number, is_new, _samples(file, number, fields)
 
 
 def _samples(file: str, number: int, fields: list[str]) -> dict[str, str]:
-    """Returns the values of each stream, from what stands between the pipes."""
+    """Returns the values by stream, from the fields between the pipes."""
     samples: dict[str, str] = {}
     for field in fields:
-        if field.startswith("#"):  # a comment, or the rest of one after a pipe in it
+        if field.startswith("#"):  # a comment, or its rest after a pipe
             continue
         name, _, values = field.replace("\t", " ").partition(" ")
         if not name or name in samples:
             raise ValueError(
                 f"{file}, line {number}: each pipe must be followed by the name of a "
-                f"stream, once a line. Received: {'|' + field!r}."
+                f"stream, once per line. Received: {'|' + field!r}."
             )
         samples[name] = values.strip()
     return samples
@@ -274,14 +271,14 @@ def _symbol(file: str, number: int, stream: str, values: str, table: list[str]) 
     match = _SAMPLE.fullmatch(values)
     if not match or not _is_one(match[2]):
         raise ValueError(
-            f"{file}, line {number}: the stream {stream} must be one-hot there, as "
+            f"{file}, line {number}: the stream {stream} must be one-hot, such as "
             f"'12:1'. Received: {values!r}."
         )
     index = int(match[1])
     if index >= len(table):
         raise ValueError(
             f"{file}, line {number}: the stream {stream} must have indexes in "
-            f"0..{len(table) - 1}, a symbol each. Received: {index}."
+            f"0..{len(table) - 1}, one per symbol. Received: {index}."
         )
     return table[index]
 
@@ -294,11 +291,11 @@ def _is_one(value: str) -> bool:
 
 
 def _check_text(name: str, number: int, text: Any, table: dict[str, int]) -> list[str]:
-    """Returns the symbols of a text that is to be written."""
+    """Returns the symbols of a text, or raises an error."""
     if not isinstance(text, str):
         raise TypeError(
-            f"`pairs` must hold two strings each. Received: {name} {number}, {text!r} "
-            f"of type {type(text).__name__}."
+            f"`pairs` must consist of two strings each. Received: {name} {number}, "
+            f"{text!r} of type {type(text).__name__}."
         )
     symbols = text.split()
     if not symbols:
@@ -306,12 +303,12 @@ def _check_text(name: str, number: int, text: Any, table: dict[str, int]) -> lis
     for symbol in symbols:
         if symbol in (START_TOKEN, END_TOKEN):
             raise ValueError(
-                f"`pairs` must not hold {symbol!r}, which ends a sequence. Received: "
-                f"{name} {number}, {text!r}."
+                f"`pairs` must not contain {symbol!r}, a boundary of sequences. "
+                f"Received: {name} {number}, {text!r}."
             )
         if symbol not in table:
             raise ValueError(
-                f"`pairs` must hold the symbols of `{name}_symbols` alone. Received: "
+                f"`pairs` must only contain symbols of `{name}_symbols`. Received: "
                 f"{symbol!r} in {name} {number}, {text!r}."
             )
     return symbols
@@ -319,10 +316,10 @@ def _check_text(name: str, number: int, text: Any, table: dict[str, int]) -> lis
 
 @contextlib.contextmanager
 def _open_new(path: str) -> Iterator[BinaryIO]:
-    """Opens a file for writing, gzipped where its name ends in `.gz`."""
+    """Opens a file for writing, gzipped if its name ends in `.gz`."""
     with open(path, "wb") as raw:
         if path.endswith(".gz"):
-            # No name and no time in it: the same pairs make the same bytes.
+            # Without name and time, so that the same pairs make the same bytes.
             with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
                 yield file  # type: ignore[misc]
         else:
@@ -330,29 +327,29 @@ def _open_new(path: str) -> Iterator[BinaryIO]:
 
 
 def _files(symbols: Symbols) -> tuple[str, ...]:
-    """Returns the mapping file, if there is one."""
+    """Returns the path of the mapping file, if there is one."""
     return (os.fspath(symbols),) if isinstance(symbols, str | os.PathLike) else ()
 
 
 def _check_symbols(name: str, symbols: Symbols) -> list[str]:
-    """Returns the symbols by index."""
+    """Returns the symbols in the order of their indexes."""
     where, first = f"`{name}`, index", 0
     if isinstance(symbols, str | os.PathLike):
         (path,) = check_files(name, symbols)
         symbols, where, first = read_lines(path), f"{path}, line", 1
     table = check_texts(name, symbols)
     if not table:
-        raise ValueError(f"`{name}` must hold at least one symbol. Received: none.")
-    met: set[str] = set()
+        raise ValueError(f"`{name}` must have at least one symbol. Received: none.")
+    seen: set[str] = set()
     for index, symbol in enumerate(table, first):
         if symbol.split() != [symbol]:
             raise ValueError(
-                f"{where} {index}: a symbol must not be empty or hold white space. "
+                f"{where} {index}: a symbol must not be empty or contain white space. "
                 f"Received: {symbol!r}."
             )
-        if symbol in met:
-            raise ValueError(f"{where} {index}: the symbol {symbol!r} is there twice.")
-        met.add(symbol)
+        if symbol in seen:
+            raise ValueError(f"{where} {index}: the symbol {symbol!r} occurs twice.")
+        seen.add(symbol)
     return table
 
 
@@ -361,12 +358,12 @@ def _check_streams(source: Any, target: Any) -> tuple[str, str]:
     for name, stream in (("source_stream", source), ("target_stream", target)):
         if not isinstance(stream, str) or not _NAME.fullmatch(stream):
             raise ValueError(
-                f"`{name}` must be a stream's name, without white space or pipes. "
+                f"`{name}` must be the name of a stream, without white space or pipes. "
                 f"Received: {stream!r}."
             )
     if source == target:
         raise ValueError(
-            "`source_stream` and `target_stream` must be two streams. Received: "
+            "`source_stream` and `target_stream` must differ. Received: "
             f"{source!r} for both."
         )
     return source, target

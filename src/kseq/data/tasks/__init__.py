@@ -1,4 +1,4 @@
-"""Tasks that make their own data: seeded, vectorised, with a known right answer."""
+"""Tasks that generate their own data, with known correct answers."""
 
 from kseq.data.tasks.addition import AdditionTask
 from kseq.data.tasks.base import Task

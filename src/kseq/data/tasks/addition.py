@@ -8,26 +8,28 @@ import numpy.typing as npt
 
 from kseq.config.checks import check_boolean, check_integer
 from kseq.data.tasks.base import Problems, Task, pack_rows
-from kseq.data.vocabulary import END, PAD, Ids, Vocabulary
+from kseq.data.vocabulary import Ids, Vocabulary
+from kseq.special_tokens import END, PAD
 
 
 class AdditionTask(Task):
     """Sums of natural numbers, character by character.
 
     Operands are drawn uniformly from `0 .. 10**digits - 1` and written without leading
-    zeros. With `fixed_width` both sides are right-justified with spaces, the source to
-    `terms * digits + terms - 1` characters; without it they are as long as they are.
+    zeros. With `fixed_width`, both sides are right-justified with spaces, the source to
+    `terms * digits + terms - 1` characters.
 
-    `split` gives examples that are distinct up to the order of the operands: where one
-    set has "1+2", no set has "1+2" or "2+1" again.
+    The examples of `split` differ in more than the order of the operands: if one set
+    has "1+2", no set has "1+2" or "2+1" again.
 
     Args:
-        terms: int, operands in a sum, at least 2. Defaults to 2.
-        digits: int, the most digits of an operand. Defaults to 3.
-        fixed_width: bool, whether both sides are justified, which makes the task much
-            easier to learn: digits of one value stand in one place. Defaults to True.
-        target_width: int or None, the characters of a justified target. Defaults to
-            None: as many as the largest sum has digits.
+        terms: int, the number of operands in a sum, at least 2. Default: 2.
+        digits: int, the maximum number of digits of an operand. Default: 3.
+        fixed_width: bool, whether to justify both sides. This makes the task much
+            easier to learn: digits of the same value have the same position. Default:
+            True.
+        target_width: int or None, the number of characters of a justified target.
+            Default: None, the number of digits of the largest sum.
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -95,15 +97,15 @@ class AdditionTask(Task):
 
     @property
     def distinct(self) -> int:
-        """How many sums exist, those that differ in the operands' order being one."""
+        """Number of different sums, not counting other orders of the operands."""
         return math.comb(10**self.digits + self.terms - 1, self.terms)
 
     def answer(self, text: str) -> str:
         """Returns the sum.
 
         Args:
-            text: str, natural numbers joined by "+", with or without justification;
-                of any number and length.
+            text: str, natural numbers joined by "+", of any number and length, with or
+                without justification.
 
         Returns:
             str, the sum without spaces.
@@ -144,31 +146,31 @@ class AdditionTask(Task):
             rows = np.repeat(rows, choices, axis=0)
             following = np.arange(len(rows)) - np.repeat(starts, choices) + rows[:, -1]
             rows = np.column_stack([rows, following])
-        # A sum can be drawn in as many ways as its operands have orders.
+        # The probability of a sum grows with the number of orders of its operands.
         orders = np.full(len(rows), float(math.factorial(self.terms)))
-        alike = np.ones(len(rows))
+        repeats = np.ones(len(rows))
         for left, right in zip(rows.T[:-1], rows.T[1:], strict=True):
-            alike = np.where(left == right, alike + 1, 1)
-            orders /= alike
+            repeats = np.where(left == right, repeats + 1, 1)
+            orders /= repeats
         return rng.permuted(rows, axis=1), orders
 
     def _render(self, problems: Problems) -> tuple[Ids, Ids]:
         size = len(problems)
         plus = np.full((size, 1), self._plus, dtype=np.uint8)
         always = np.ones((size, 1), dtype=bool)
-        values, kept = [], []
+        values, masks = [], []
         for operand in problems.T:
             digits, shown = self._write(operand, self.digits)
             values += [digits, plus]
-            kept += [shown, always]
-        source = self._row(values[:-1], kept[:-1], self.source_width)
+            masks += [shown, always]
+        source = self._row(values[:-1], masks[:-1], self.source_width)
         digits, shown = self._write(problems.sum(axis=1), self.target_width)
         return source, self._row([digits], [shown], self.target_width)
 
     def _write(
         self, numbers: npt.NDArray[np.integer[Any]], width: int
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """Returns digit ids `(size, width)`, and which of them are no leading zeros."""
+        """Returns digit ids `(size, width)`, and a mask without leading zeros."""
         if width < 10:
             numbers = numbers.astype(np.uint32)  # divides much faster
         digits = np.empty((len(numbers), width), dtype=np.uint8)
@@ -184,13 +186,13 @@ class AdditionTask(Task):
     def _row(
         self,
         values: list[npt.NDArray[np.uint8]],
-        kept: list[npt.NDArray[np.bool_]],
+        masks: list[npt.NDArray[np.bool_]],
         width: int,
     ) -> Ids:
-        """Joins columns into rows of ids, justified if need be, and ends them."""
+        """Joins columns into rows of ids, ended by `</s>` and justified if needed."""
         end = np.full((len(values[0]), 1), END, dtype=np.uint8)
         row = np.concatenate([*values, end], axis=1)
-        shown = np.concatenate([*kept, np.ones_like(end, dtype=bool)], axis=1)
+        shown = np.concatenate([*masks, np.ones_like(end, dtype=bool)], axis=1)
         if self.fixed_width:
             return pack_rows(row, shown, self.vocab[" "], width + 1, right=True)
         return pack_rows(row, shown, PAD)

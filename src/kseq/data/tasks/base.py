@@ -1,7 +1,7 @@
-"""What all tasks share: drawing, splitting and streaming examples.
+"""The base class of tasks: it draws, splits and streams examples.
 
-A task draws *problems*, one row of integers each (operands, or symbols), and renders
-them as ids in one go; no text is made on the way.
+A task draws *problems*, rows of integers (operands or symbols), and converts them to
+ids without making texts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kseq.config.checks import check_integer
-from kseq.data.batches import Batch, batch_of, stream_dataset
+from kseq.data.batches import Batch, make_batch, stream_dataset
 from kseq.data.examples import Examples
 from kseq.data.vocabulary import Ids, Vocabulary
 
@@ -23,27 +23,26 @@ if TYPE_CHECKING:
 
 Problems = npt.NDArray[np.integer[Any]]
 
-# Each use of a seed draws from a generator of its own, so that `sample(seed=0)` and
-# `split(seed=0)` have nothing in common. No zeros: SeedSequence ignores trailing ones.
+# Each method adds a number to the seed, so that `sample(seed=0)` and `split(seed=0)`
+# draw different examples. No number is 0, because SeedSequence ignores trailing zeros.
 _SAMPLE, _SPLIT, _STREAM = 0x73616D70, 0x73706C69, 0x73747265
 
-# A space is listed rather than drawn from when at least this part of it is asked for,
-# or when it is so small that listing costs nothing.
+# All problems of a task are listed instead of drawn if at least one in four is needed,
+# or if there are few of them.
 _LISTED_FRACTION = 4
 _LISTED_SIZE = 50_000
 
 
 class Task(abc.ABC):
-    """A source of examples that knows their right answers.
+    """A generator of examples with known correct answers.
 
-    Everything drawn is a pure function of the arguments: the same in every process.
-    A subclass gives `vocab`, `distinct`, `answer` and the four underscored methods
-    below.
+    The examples depend only on the arguments, and are the same in every process. A
+    subclass defines `distinct`, `answer`, `_draw`, `_keys`, `_list` and `_render`.
 
     Args:
         vocab: `Vocabulary` of the sources.
-        target_vocab: `Vocabulary` of the targets, with the same tokens. Defaults to
-            None, the one of the sources.
+        target_vocab: `Vocabulary` of the targets, with the same tokens. Default: None,
+            `vocab`.
     """
 
     def __init__(
@@ -55,21 +54,21 @@ class Task(abc.ABC):
     @property
     @abc.abstractmethod
     def distinct(self) -> int:
-        """How many distinct examples exist, as `split` counts them."""
+        """Number of distinct examples, as `split` counts them."""
 
     @abc.abstractmethod
     def answer(self, text: str) -> str:
-        """Returns the right target of a source.
+        """Returns the correct target of a source.
 
         Args:
             text: str, a source.
 
         Returns:
-            str, the target as `decode` gives it.
+            str, the target in the form of `decode`.
 
         Raises:
             TypeError: if `text` is not a string.
-            ValueError: if `text` is no source of this task.
+            ValueError: if `text` is not a source of this task.
         """
 
     @abc.abstractmethod
@@ -78,20 +77,20 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def _keys(self, problems: Problems) -> npt.NDArray[np.int64]:
-        """Returns int64 `(size, words)`: equal rows for problems that are the same."""
+        """Returns int64 `(size, words)`: equal rows for equal problems."""
 
     @abc.abstractmethod
     def _list(
         self, rng: np.random.Generator
     ) -> tuple[Problems, npt.NDArray[np.float64]]:
-        """Lists every distinct problem, with its probability up to a factor."""
+        """Lists all distinct problems, with weights proportional to probability."""
 
     @abc.abstractmethod
     def _render(self, problems: Problems) -> tuple[Ids, Ids]:
         """Returns the source and target ids of problems, rows ended by `</s>`."""
 
     def encode(self, texts: Iterable[str]) -> Ids:
-        """Turns sources into ids.
+        """Converts sources to ids.
 
         Args:
             texts: list of str.
@@ -101,16 +100,17 @@ class Task(abc.ABC):
 
         Raises:
             TypeError: if `texts` is not a list of strings.
-            ValueError: if a text holds a token that the task does not know.
+            ValueError: if a text contains an unknown token.
         """
         return self.vocab.encode(texts, strict=True)
 
     def decode(self, ids: npt.ArrayLike) -> list[str]:
-        """Turns ids, of sources or of targets, into texts.
+        """Converts ids of sources or targets to texts.
 
         Args:
-            ids: integers of shape `(batch, time)`, or `(batch, n, time)` as decoding
-                returns them: then the first of the `n` hypotheses is read.
+            ids: integers of shape `(batch, time)`; or of shape `(batch, n, time)`, as
+                `generate` returns them, of which the first of the `n` hypotheses is
+                decoded.
 
         Returns:
             list of `batch` strings.
@@ -121,11 +121,11 @@ class Task(abc.ABC):
         return self.vocab.decode(ids)
 
     def sample(self, n: int, seed: int = 0) -> Examples:
-        """Draws examples independently of one another, so some may be the same.
+        """Draws examples independently, so there may be repetitions.
 
         Args:
             n: int, the number of examples.
-            seed: int, 0 or more. Defaults to 0.
+            seed: int, 0 or more. Default: 0.
 
         Returns:
             `Examples`.
@@ -160,17 +160,17 @@ class Task(abc.ABC):
         seed: int = 0,
         test_size: int | None = None,
     ) -> tuple[Examples, ...]:
-        """Draws sets that share no example, each free of repetitions.
+        """Draws disjoint sets of distinct examples.
 
-        All the examples together are drawn as `sample` draws them, skipping those
-        drawn before, and are then dealt out at random.
+        The examples are drawn like those of `sample`, without repetitions, and assigned
+        to the sets at random.
 
         Args:
             train_size: int, the number of training examples.
             valid_size: int, the number of validation examples.
-            seed: int, 0 or more. Defaults to 0.
-            test_size: int or None, the number of test examples. Defaults to None, no
-                test set.
+            seed: int, 0 or more. Default: 0.
+            test_size: int or None, the number of test examples. Default: None, no test
+                set.
 
         Returns:
             A tuple `(train, valid)`, or `(train, valid, test)` if `test_size` is given,
@@ -178,8 +178,8 @@ class Task(abc.ABC):
 
         Raises:
             TypeError: if an argument is not an integer.
-            ValueError: if an argument is out of range, or if more distinct examples
-                are asked for than exist.
+            ValueError: if an argument is out of range, or if there are not enough
+                distinct examples.
         """
         sizes = [
             check_integer("train_size", train_size, 1),
@@ -194,12 +194,12 @@ class Task(abc.ABC):
         if needed > self.distinct:
             raise ValueError(
                 f"{names} must be at most {self.distinct}, the number of distinct "
-                f"examples that this task has. Received: {needed}; ask for fewer or "
+                f"examples of this task. Received: {needed}; ask for fewer or "
                 "make the task larger."
             )
         rng = _generator(seed, _SPLIT)
         problems = self._draw_distinct(rng, needed)
-        # Rare examples tend to be drawn late: without this they would all be tests.
+        # Rare examples tend to come last, so shuffle before splitting.
         whole = self._examples(problems[rng.permutation(needed)])
         stops = np.cumsum(sizes)
         return tuple(
@@ -207,12 +207,12 @@ class Task(abc.ABC):
         )
 
     def batch(self, batch_size: int, seed: int = 0, step: int = 0) -> Batch:
-        """Returns one batch of the endless stream: a pure function of (seed, step).
+        """Returns one batch of the endless stream, a function of the arguments.
 
         Args:
-            batch_size: int, examples a batch.
-            seed: int, 0 or more. Defaults to 0.
-            step: int, 0 or more, the batch's place in the stream. Defaults to 0.
+            batch_size: int, number of examples per batch.
+            seed: int, 0 or more. Default: 0.
+            step: int, 0 or more, the position of the batch in the stream. Default: 0.
 
         Returns:
             A tuple `(inputs, targets)` of int32 arrays: a dict of `encoder_inputs`,
@@ -227,18 +227,18 @@ class Task(abc.ABC):
         seed = check_integer("seed", seed, 0)
         step = check_integer("step", step, 0)
         rng = _generator(seed, _STREAM, step)
-        return batch_of(*self._render(self._draw(rng, batch_size)))
+        return make_batch(*self._render(self._draw(rng, batch_size)))
 
     def stream(
         self, batch_size: int, seed: int = 0, initial_step: int = 0
     ) -> tf.data.Dataset:
-        """Returns endless fresh examples; `fit` needs `steps_per_epoch` with it.
+        """Returns endless new examples. `fit` needs `steps_per_epoch` with them.
 
         Args:
-            batch_size: int, examples a batch.
-            seed: int, 0 or more. Defaults to 0.
-            initial_step: int, the step of the first batch: to go on with a run, the
-                number of batches it has seen. Defaults to 0.
+            batch_size: int, number of examples per batch.
+            seed: int, 0 or more. Default: 0.
+            initial_step: int, the step of the first batch. To resume a run, pass the
+                number of batches it has read. Default: 0.
 
         Returns:
             A `tf.data.Dataset` whose element k is
@@ -260,22 +260,22 @@ class Task(abc.ABC):
         return Examples(*self._render(problems), self.vocab, self.target_vocab)
 
     def _draw_distinct(self, rng: np.random.Generator, needed: int) -> Problems:
-        """Draws distinct problems, as if by drawing and skipping what came before."""
+        """Draws distinct problems, as if each repetition was drawn again."""
         if self.distinct <= max(_LISTED_FRACTION * needed, _LISTED_SIZE):
             problems, weights = self._list(rng)
-            # The order of Exp(1) / weight is that of successive draws by weight
-            # without replacement (Efraimidis and Spirakis, 2006).
+            # Sorting by Exp(1) / weight gives the order of weighted draws without
+            # replacement (Efraimidis and Spirakis, 2006).
             times = rng.exponential(size=len(problems)) / weights
             return problems[np.argsort(times, kind="stable")[:needed]]
         problems = self._draw(rng, needed)
         while True:
-            kept = problems[_first_rows(self._keys(problems))]
-            missing = needed - len(kept)
+            distinct = problems[_first_rows(self._keys(problems))]
+            missing = needed - len(distinct)
             if missing <= 0:
-                return kept[:needed]
-            # Repetitions grow towards the end, so ask for more than are missing.
+                return distinct[:needed]
+            # Repetitions become more frequent, so draw more than are missing.
             more = max(2 * missing, needed // 8, 64)
-            problems = np.concatenate([kept, self._draw(rng, more)])
+            problems = np.concatenate([distinct, self._draw(rng, more)])
 
 
 def _generator(*entropy: int) -> np.random.Generator:
@@ -283,8 +283,8 @@ def _generator(*entropy: int) -> np.random.Generator:
 
 
 def _first_rows(keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Returns where each distinct row of `(size, words)` stands first, ascending."""
-    order = np.lexsort(keys.T)  # stable: equal rows stay in their order
+    """Returns the index of the first of all equal rows of `(size, words)`, sorted."""
+    order = np.lexsort(keys.T)  # stable: equal rows keep their order
     ranked = keys[order]
     new = np.ones(len(keys), dtype=bool)
     new[1:] = np.any(ranked[1:] != ranked[:-1], axis=1)
@@ -293,30 +293,30 @@ def _first_rows(keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 def pack_rows(
     values: npt.NDArray[Any],
-    kept: npt.NDArray[np.bool_],
+    mask: npt.NDArray[np.bool_],
     fill: int,
     width: int | None = None,
     right: bool = False,
 ) -> Ids:
-    """Moves the kept values of each row together, in their order.
+    """Removes the masked-out values of each row, and fills the row at its end.
 
     Args:
         values: integers of shape `(size, time)`.
-        kept: bool of shape `(size, time)`.
-        fill: int, what stands in the cells left over.
-        width: int or None, the columns of the result. Defaults to None, the longest
-            row's.
-        right: bool, whether the values stand at the right end. Defaults to False.
+        mask: bool of shape `(size, time)`, True at the values to keep.
+        fill: int, the value of the remaining cells.
+        width: int or None, the number of columns of the result. Default: None, the
+            length of the longest row.
+        right: bool, whether to put the values at the right end. Default: False.
 
     Returns:
         int32 array of shape `(size, width)`.
     """
-    lengths = np.count_nonzero(kept, axis=1)[:, None]  # (size, 1)
+    lengths = np.count_nonzero(mask, axis=1)[:, None]  # (size, 1)
     if width is None:
         width = int(lengths.max())
     columns = np.arange(width)
     packed = np.full((len(values), width), fill, dtype=np.int32)
-    # Both masks are read row by row, so each row's values meet its own cells.
+    # numpy reads both masks row by row, so each row gets its own values.
     filled = columns >= width - lengths if right else columns < lengths
-    packed[filled] = values[kept]
+    packed[filled] = values[mask]
     return packed

@@ -7,10 +7,11 @@ import numpy.typing as npt
 
 from kseq.config.checks import check_integer
 from kseq.data.tasks.base import Problems, Task, pack_rows
-from kseq.data.vocabulary import END, PAD, SPECIAL_TOKENS, Ids, Vocabulary
+from kseq.data.vocabulary import Ids, Vocabulary
+from kseq.special_tokens import END, PAD, SPECIAL_TOKENS
 
-# A drawn symbol is 1 more than its number, 0 where a row has ended; the ids of the
-# symbols follow those of the special tokens.
+# In a problem, symbol k is k + 1, and 0 follows the end of a row. The ids of symbols
+# follow the special tokens.
 _ID_OFFSET = len(SPECIAL_TOKENS) - 1
 
 
@@ -18,12 +19,12 @@ class SymbolTask(Task):
     """Sequences of the symbols "0", "1", ..., separated by spaces.
 
     The length of a source is drawn uniformly from `min_length .. max_length`, then each
-    symbol uniformly, with replacement. `split` gives distinct sources.
+    symbol uniformly, with replacement. The sources of `split` are distinct.
 
     Args:
         symbols: int, the number of symbols.
-        min_length: int, the fewest symbols of a source.
-        max_length: int, the most symbols of a source.
+        min_length: int, the minimum length of a source.
+        max_length: int, the maximum length of a source.
 
     Raises:
         TypeError: if an argument is not an integer.
@@ -50,22 +51,22 @@ class SymbolTask(Task):
 
     @property
     def distinct(self) -> int:
-        """How many sources exist."""
+        """Number of distinct sources."""
         lengths = range(self.min_length, self.max_length + 1)
         return sum(self.symbols**length for length in lengths)
 
     def answer(self, text: str) -> str:
-        """Returns the right target of a source.
+        """Returns the correct target of a source.
 
         Args:
-            text: str, symbols separated by spaces; of any length.
+            text: str, symbols separated by spaces, of any length.
 
         Returns:
             str, symbols separated by single spaces.
 
         Raises:
             TypeError: if `text` is not a string.
-            ValueError: if `text` holds anything but symbols of this task.
+            ValueError: if `text` does not consist of symbols of this task.
         """
         if not isinstance(text, str):
             raise TypeError(f"`text` must be a string. Received: {text!r}.")
@@ -94,7 +95,7 @@ class SymbolTask(Task):
         return problems
 
     def _keys(self, problems: Problems) -> npt.NDArray[np.int64]:
-        # As many symbols a word as 63 bits hold: few words are quick to sort.
+        # As many symbols per word as fit in 63 bits: fewer words sort faster.
         base = self.symbols + 1
         packed = 1
         while base ** (packed + 1) < 2**63:
@@ -127,22 +128,22 @@ class SymbolTask(Task):
         return self._rows(problems), self._rows(self._targets(problems))
 
     def _rows(self, problems: Problems) -> Ids:
-        """Closes the gaps in rows of symbols and ends them."""
+        """Removes the gaps in rows of symbols, and adds `</s>`."""
         size = len(problems)
         ids = np.concatenate(
             [problems + _ID_OFFSET, np.full((size, 1), END, problems.dtype)], axis=1
         )
-        kept = np.concatenate([problems > 0, np.ones((size, 1), dtype=bool)], axis=1)
-        return pack_rows(ids, kept, PAD)
+        mask = np.concatenate([problems > 0, np.ones((size, 1), dtype=bool)], axis=1)
+        return pack_rows(ids, mask, PAD)
 
 
 class CopyTask(SymbolTask):
-    """Sequences of symbols to repeat; the defaults are Sockeye's.
+    """Repeat a sequence of symbols. The defaults are those of Sockeye.
 
     Args:
-        symbols: int, the number of symbols. Defaults to 11.
-        min_length: int, the fewest symbols of a source. Defaults to 10.
-        max_length: int, the most symbols of a source. Defaults to 30.
+        symbols: int, the number of symbols. Default: 11.
+        min_length: int, the minimum length of a source. Default: 10.
+        max_length: int, the maximum length of a source. Default: 30.
 
     Raises:
         TypeError: if an argument is not an integer.
@@ -169,12 +170,12 @@ class CopyTask(SymbolTask):
 
 
 class ReverseTask(SymbolTask):
-    """Sequences of symbols to turn round; the defaults are JoeyNMT's.
+    """Reverse a sequence of symbols. The defaults are those of JoeyNMT.
 
     Args:
-        symbols: int, the number of symbols. Defaults to 50.
-        min_length: int, the fewest symbols of a source. Defaults to 1.
-        max_length: int, the most symbols of a source. Defaults to 25.
+        symbols: int, the number of symbols. Default: 50.
+        min_length: int, the minimum length of a source. Default: 1.
+        max_length: int, the maximum length of a source. Default: 25.
 
     Raises:
         TypeError: if an argument is not an integer.
@@ -199,12 +200,12 @@ class ReverseTask(SymbolTask):
 
 
 class SortTask(SymbolTask):
-    """Sequences of symbols to put in rising order, by their numbers.
+    """Sort a sequence of symbols by their numbers, in ascending order.
 
     Args:
-        symbols: int, the number of symbols. Defaults to 50.
-        min_length: int, the fewest symbols of a source. Defaults to 1.
-        max_length: int, the most symbols of a source. Defaults to 25.
+        symbols: int, the number of symbols. Default: 50.
+        min_length: int, the minimum length of a source. Default: 1.
+        max_length: int, the maximum length of a source. Default: 25.
 
     Raises:
         TypeError: if an argument is not an integer.

@@ -1,0 +1,83 @@
+"""The tokens of texts, sorted by frequency."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from kseq.config.checks import check_integer
+from kseq.data.corpora.corpus import Reading
+from kseq.data.corpora.lines import decode_line
+from kseq.data.tokenizers import Tokenizer
+from kseq.special_tokens import SPECIAL_TOKENS
+
+
+def check_limits(
+    min_frequency: Any, max_size: Any, ties: Any
+) -> tuple[int, int | None, bool]:
+    """Returns the checked limits of a vocabulary.
+
+    Args:
+        min_frequency: any value; an integer of at least 1 is valid.
+        max_size: any value; None or an integer of at least 1 is valid.
+        ties: any value; `"ascending"` and `"descending"` are valid.
+
+    Returns:
+        A tuple `(min_frequency, max_size, descending)`.
+
+    Raises:
+        TypeError: if a limit is not an integer.
+        ValueError: if a value is not valid.
+    """
+    if ties not in ("ascending", "descending"):
+        raise ValueError(
+            f"`ties` must be 'ascending' or 'descending'. Received: {ties!r}."
+        )
+    return (
+        check_integer("min_frequency", min_frequency, 1),
+        None if max_size is None else check_integer("max_size", max_size, 1),
+        ties == "descending",
+    )
+
+
+def frequent_tokens(
+    texts: Iterable[str],
+    tokenizer: Tokenizer,
+    min_frequency: int,
+    max_size: int | None,
+    descending: bool,
+) -> list[str]:
+    """Returns the ordinary tokens of texts, the most frequent first.
+
+    Args:
+        texts: iterable of str, read once.
+        tokenizer: `Tokenizer`.
+        min_frequency: int, the minimum number of occurrences.
+        max_size: int or None, the maximum number of tokens.
+        descending: bool, whether tokens of equal frequency are in reverse alphabetical
+            order.
+    """
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(tokenizer.tokenize(text))
+    for special in SPECIAL_TOKENS:
+        # In a text they are unknown words.
+        counts.pop(special, None)
+    tokens = [token for token, count in counts.items() if count >= min_frequency]
+    tokens.sort(reverse=descending)
+    tokens.sort(key=lambda token: -counts[token])
+    return tokens[:max_size]
+
+
+def read_files(files: Iterable[str]) -> Iterator[str]:
+    """Reads the lines of files, with one progress bar.
+
+    Args:
+        files: iterable of str, the paths.
+    """
+    reading = Reading(files)
+    try:
+        for file in files:
+            for number, line in enumerate(reading.lines(file), 1):
+                yield decode_line(line, file, number)
+    finally:
+        reading.close()
