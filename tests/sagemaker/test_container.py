@@ -24,8 +24,9 @@ from kseq.data import Vocabulary
 from kseq.decoding import BeamSearch
 from kseq.sagemaker import write_recordio
 from kseq.sagemaker.hyperparameters import read_hyperparameters
-from kseq.sagemaker.messages import JSON, JSON_LINES, RECORDIO
-from kseq.sagemaker.recordio import read_records, record_bytes
+from kseq.sagemaker.messages import RECORDIO
+from kseq.sagemaker.records import encode_record, read_records
+from kseq.serving.messages import JSON, JSON_LINES
 
 WORDS = [f"w{k}" for k in range(6)]
 TEXTS = [" ".join(WORDS[(k * j + j) % 6] for j in range(1 + k % 4)) for k in range(60)]
@@ -172,7 +173,7 @@ def test_an_endpoint_answers_in_the_three_formats(
             assert [json.loads(x)["target"] for x in found.splitlines()] == expected
             vocab = translator.source_vocab
             records = b"".join(
-                record_bytes({"source": map(vocab.id, text.split())}) for text in texts
+                encode_record({"source": map(vocab.id, text.split())}) for text in texts
             )
             found = server.post(records, RECORDIO)
             ids = [each["target"] for _, each in read_records(io.BytesIO(found), "it")]

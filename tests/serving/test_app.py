@@ -2,7 +2,6 @@
 
 import asyncio
 import concurrent.futures
-import io
 import json
 from typing import Any
 
@@ -15,13 +14,11 @@ from hypothesis import strategies as st
 
 from kseq import Translator
 from kseq.decoding import BeamSearch
-from kseq.sagemaker import recordio_answers, recordio_request
-from kseq.sagemaker.messages import JSON, JSON_LINES, RECORDIO
-from kseq.sagemaker.recordio import read_records, record_bytes
 from kseq.serving.app import BodyLimits, build_app
+from kseq.serving.messages import JSON, JSON_LINES
 from kseq.serving.service import Service, ServingSettings
 
-from .conftest import LETTERS, SOUNDS, make
+from .conftest import make
 
 BEAM = BeamSearch(beam_width=3)
 
@@ -90,36 +87,6 @@ def test_json_lines_have_a_line_for_each(
     assert post(client, body[:-1], JSON_LINES).content == response.content
 
 
-def test_a_client_sends_and_receives_recordio_as_texts(
-    client: TestClient, translator: Translator
-) -> None:
-    texts = ["abc", "", "zg"]
-    response = post(client, recordio_request(texts, LETTERS), RECORDIO)
-    expected = translator.translate(texts, BEAM)
-    assert recordio_answers(response.content, SOUNDS) == expected
-    with pytest.raises(ValueError, match=r"the answer, record 0 .*no feature 'target'"):
-        recordio_answers(recordio_request(["a"], LETTERS), SOUNDS)
-    with pytest.raises(TypeError, match="`source_vocab`"):
-        recordio_request(["a"], "abc")  # type: ignore[arg-type]
-
-
-def test_recordio_has_ids_on_both_sides(
-    client: TestClient, translator: Translator
-) -> None:
-    texts = ["abc", "", "zg"]
-    rows = [LETTERS.encode([text])[0, :-1].tolist() for text in texts]
-    body = b"".join(record_bytes({"source": row, "target": []}) for row in rows)
-    response = post(client, body, RECORDIO)
-    assert response.headers["content-type"] == RECORDIO
-    found = [
-        features for _, features in read_records(io.BytesIO(response.content), "it")
-    ]
-    expected = translator.translate(texts, BEAM)
-    assert found == [
-        {"target": [SOUNDS.id(token) for token in text.split()]} for text in expected
-    ]
-
-
 BAD: list[tuple[Any, str]] = [
     ({"data": 5}, "string"),
     ({"source": "a"}, "string"),
@@ -150,22 +117,12 @@ def test_a_bad_instance_has_an_error_and_its_neighbours_their_answers(
     assert (alone.status_code, alone.json()) == (400, error)
 
 
-def test_a_bad_line_or_record_has_an_error_too(client: TestClient) -> None:
+def test_an_invalid_line_has_an_error_too(client: TestClient) -> None:
     body = b'{"source": "a"}\n\n{"source": 7}\n\xff\n{"source": "a", "b": 1}\n'
     lines = [
         json.loads(line) for line in post(client, body, JSON_LINES).content.splitlines()
     ]
     assert [set(line) for line in lines] == [{"target"}, *[{"error"}] * 4]
-    body = b"".join(
-        record_bytes(features)
-        for features in ({"source": [4]}, {"source": [99]}, {"target": [4]})
-    )
-    content = post(client, body, RECORDIO).content
-    assert [f for _, f in read_records(io.BytesIO(content), "it")][1:] == [
-        {"target": []},
-        {"target": []},
-    ]
-    assert content.count(b'{"error": ') == 2
 
 
 @pytest.mark.parametrize(
@@ -181,7 +138,7 @@ def test_a_bad_line_or_record_has_an_error_too(client: TestClient) -> None:
         (json.dumps(instances(*"aaaaaaaaa")).encode(), JSON, 413, "8 instances"),
         (b"{}\n" * 9, JSON_LINES, 413, "8 instances"),
         (b"{", JSON_LINES, 400, "not JSON"),
-        (b"abc", RECORDIO, 400, "record 0 (byte 0)"),
+        (b"abc", "application/x-recordio-protobuf", 415, "application/json"),
         (b"x" * 4097, JSON, 413, "4096 bytes"),
         (b"a,b", "text/csv", 415, "text/csv"),
         (b"{}", "application/json; charset=latin-1", 415, "utf-8"),
@@ -198,7 +155,6 @@ def test_a_request_that_cannot_be_read_is_refused_with_a_sentence(
 def test_no_instances_have_no_answers(client: TestClient) -> None:
     assert post(client, instances()).json() == {"predictions": []}
     assert post(client, b"", JSON_LINES).content == b""
-    assert post(client, b"", RECORDIO).content == b""
 
 
 def test_a_response_has_the_format_of_the_request(client: TestClient) -> None:
@@ -248,7 +204,7 @@ def test_half_of_a_surrogate_pair_is_a_character_like_others(
         ),
         max_leaves=12,
     ),
-    st.sampled_from([JSON, JSON_LINES, RECORDIO]),
+    st.sampled_from([JSON, JSON_LINES]),
 )
 def test_no_json_breaks_the_server(client: TestClient, body: Any, kind: str) -> None:
     response = post(client, json.dumps(body).encode(), kind)
@@ -301,7 +257,7 @@ def test_the_interface_is_described(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     assert set(paths) == {"/ping", "/invocations", "/translate", "/model"}
     asked = paths["/invocations"]["post"]["requestBody"]["content"]
-    assert set(asked) == {JSON, JSON_LINES, RECORDIO}
+    assert set(asked) == {JSON, JSON_LINES}
     assert {"400", "413", "415", "503"} <= set(
         paths["/invocations"]["post"]["responses"]
     )

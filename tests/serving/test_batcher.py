@@ -97,9 +97,9 @@ def test_a_request_that_would_fill_the_queue_is_refused_whole() -> None:
     with batcher:
         at_work = batcher.submit("a", [0])
         assert answer.begun.wait(5)
-        # More than may ever wait are taken where nothing else waits.
+        # An empty queue accepts more than its limit.
         waiting = batcher.submit("b", [1, 2, 3, 4])
-        with pytest.raises(QueueFullError, match=r"4 instances .* of 3"):
+        with pytest.raises(QueueFullError, match=r"4 of at most 3 instances"):
             batcher.submit("a", [5])
         assert batcher.waiting == 4
         answer.open.set()
@@ -134,7 +134,7 @@ def test_at_the_end_all_that_waits_is_answered_and_nothing_more_taken() -> None:
 def test_answers_that_are_too_few_are_an_error_of_each() -> None:
     with Batcher(lambda kind, items: [], 4) as batcher:
         (future,) = batcher.submit("a", [1])
-        with pytest.raises(RuntimeError, match="0 answers to 1 items"):
+        with pytest.raises(RuntimeError, match="0 results for 1 items"):
             future.result(5)
 
 

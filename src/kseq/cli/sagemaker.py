@@ -66,6 +66,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     ):
         load_tensorflow()
         from kseq.sagemaker.container import find_model
+        from kseq.sagemaker.messages import FORMATS
         from kseq.serving.app import build_app
         from kseq.serving.service import Service, ServingSettings
         from kseq.translator import Translator
@@ -74,4 +75,4 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
         service = Service(
             Translator.load(folder), ServingSettings(beam_width=beam_width)
         )
-        return listen(build_app(service), bound)
+        return listen(build_app(service, FORMATS), bound)

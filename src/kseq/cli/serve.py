@@ -107,6 +107,7 @@ def _build(arguments: Any) -> Any:
     """Loads what is to be served."""
     load_tensorflow()
     from kseq.distribution import use_device
+    from kseq.sagemaker.messages import FORMATS
     from kseq.serving.app import build_app
     from kseq.serving.service import Service, ServingSettings
     from kseq.translator import Translator
@@ -125,7 +126,7 @@ def _build(arguments: Any) -> Any:
     translator = Translator.load(
         arguments.model, arguments.checkpoint, arguments.averaging or "linear"
     )
-    return build_app(Service(translator, settings))
+    return build_app(Service(translator, settings), FORMATS)
 
 
 def bind(host: str, port: int) -> socket.socket:
