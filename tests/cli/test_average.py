@@ -62,7 +62,7 @@ def test_the_new_folder_translates(
     kseq: Kseq, run_folder: Path, tmp_path: Path
 ) -> None:
     result = kseq("average", "-m", run_folder, "-o", tmp_path / "mean", "-c", 2)
-    assert result.out == f"{tmp_path / 'mean'}: the mean of checkpoints 2\n"
+    assert result.out == f"{tmp_path / 'mean'}: mean of checkpoints 2\n"
     mean = Translator.load(tmp_path / "mean")
     one = Translator.load(run_folder, checkpoint=2)
     texts = ["0 1 2", "2 2"]

@@ -79,7 +79,7 @@ def test_a_value_is_read_as_the_text_after_a_flag(options: Any) -> None:
 def test_a_name_may_be_written_as_in_the_help(options: Any) -> None:
     assert options("batch-size: 3\nmax_length: 4", "translate")["batch_size"] == 3
     assert options("folder: here", "inspect")["folder"] == "here"
-    assert options("out: here", "data", "copy")["output"] == "here"
+    assert options("output: here", "data", "copy")["output"] == "here"
 
 
 def test_null_is_no_value_and_in_quotes_a_name(options: Any) -> None:
@@ -116,10 +116,16 @@ def test_an_empty_file_changes_nothing(options: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("modell: M", "line 1: there is no option 'modell'. Did you mean 'model'?"),
-        ("config: c", "line 1: there is no option 'config'"),
-        ("beam_width: 3\nbeam_width: 4", "line 2: 'beam_width' is in line 1 already"),
-        ("batch-size: 3\nbatch_size: 4", "line 2: 'batch_size' is in line 1 already"),
+        ("modell: M", "line 1: unknown option 'modell'. Did you mean 'model'?"),
+        ("config: c", "line 1: unknown option 'config'"),
+        (
+            "beam_width: 3\nbeam_width: 4",
+            "line 2: 'beam_width' is already set in line 1",
+        ),
+        (
+            "batch-size: 3\nbatch_size: 4",
+            "line 2: 'batch_size' is already set in line 1",
+        ),
         (
             "beam_width: many",
             "line 1: 'beam_width' must be an integer. Received: 'many'.",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kseq.cli.data import _MADE
+from kseq.cli.data import _GENERATED
 from kseq.data import AdditionTask, CopyTask, Vocabulary, tasks
 from kseq.sagemaker import read_recordio
 
@@ -39,22 +39,24 @@ def test_the_defaults_of_copy_are_those_of_the_tutorial(
     assert lines(tmp_path / "data/train.target") == sources
 
 
-@pytest.mark.parametrize("task", sorted(_MADE))
+@pytest.mark.parametrize("task", sorted(_GENERATED))
 def test_every_line_of_a_task_has_its_answer(
     kseq: Kseq, tmp_path: Path, task: str
 ) -> None:
     assert kseq("data", task, "-o", tmp_path, *SMALL, "--test-size", 5).status == 0
-    answer: Callable[[str], str] = getattr(tasks, _MADE[task].kind)().answer
+    answer: Callable[[str], str] = getattr(tasks, _GENERATED[task].class_name)().answer
     for name, size in (("train", 40), ("dev", 10), ("test", 5)):
         sources = lines(tmp_path / f"{name}.source")
         assert lines(tmp_path / f"{name}.target") == [answer(text) for text in sources]
         assert len(sources) == size
 
 
-@pytest.mark.parametrize("task", sorted(_MADE))
+@pytest.mark.parametrize("task", sorted(_GENERATED))
 def test_the_defaults_are_those_of_the_task(task: str) -> None:
-    made = getattr(tasks, _MADE[task].kind)()
-    defaults = {name: default for name, (default, _) in _MADE[task].options.items()}
+    made = getattr(tasks, _GENERATED[task].class_name)()
+    defaults = {
+        name: default for name, (default, _) in _GENERATED[task].options.items()
+    }
     assert {name: getattr(made, name) for name in defaults} == defaults
 
 
@@ -132,7 +134,7 @@ def test_pronunciations_are_written_one_a_line_and_a_missing_test_set_is_told(
     monkeypatch.setattr(public, "fetch", unverified)
     result = kseq("data", "cmudict", "--data", tmp_path, "-o", tmp_path / "out")
     assert result.status == 0
-    assert "Without test.source and test.target" in result.err
+    assert "test.source and test.target are not written" in result.err
     assert "1 left out: 1 of words in the development set" in result.err
     # With all pronunciations of its words.
     assert lines(tmp_path / "out/dev.target") == ["D AO G", "D AO G"]
@@ -259,4 +261,4 @@ def test_recordio_takes_limits_one_vocabulary_or_given_ones(
     assert_one_line(both, 2, "--shared-vocab")
     none = kseq(*flags, "--max-vocab-size", 0, "--overwrite")
     assert_one_line(none, 2, "--max-vocab-size must be")
-    assert_one_line(kseq(*flags[:4], "-o", tmp_path), 2, "--target FILE is required")
+    assert_one_line(kseq(*flags[:4], "-o", tmp_path), 2, "-t FILE is required")

@@ -123,7 +123,7 @@ def test_pairs_with_an_empty_side_are_left_out_and_told(
     (tmp_path / "t").write_text("a\n\nc\n")
     call = ("evaluate", "--hypotheses", tmp_path / "h", "-t", tmp_path / "t", "--json")
     result = kseq(*call, "--metrics", "exact_match")
-    assert "1 of 3 pairs" in result.err
+    assert "dropped 1 of 3 pairs" in result.err
     found = json.loads(result.out)
     assert (found["pairs"], found["metrics"]) == (2, {"exact_match": 0.5})
 

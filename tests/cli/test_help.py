@@ -79,8 +79,8 @@ def test_the_help_is_short_and_leads_to_all_options(kseq: Kseq, name: str) -> No
     for action in _parser(name)._actions:
         assert set(action.option_strings) <= flags | {"-h", *action.option_strings[:1]}
         assert action.help
-    if "further options" in shown:
-        assert f"further options: kseq {name} --help-all" in shown
+    if "more options" in shown:
+        assert f"more options: kseq {name} --help-all" in shown
 
 
 @pytest.mark.parametrize("kind", [TrainingSettings, DataSettings])
@@ -89,7 +89,7 @@ def test_errors_in_settings_name_their_flags(kind: type) -> None:
     for field in dataclasses.fields(kind):
         with pytest.raises((TypeError, ValueError)) as caught:
             kind(**{field.name: object()})
-        message = parser.with_flags(str(caught.value))
+        message = parser.replace_by_flags(str(caught.value))
         assert message.startswith(f"--{field.name.replace('_', '-')} must be ")
 
 
@@ -109,7 +109,7 @@ def test_errors_in_settings_name_their_flags(kind: type) -> None:
 def test_flags_take_the_place_of_arguments_in_errors(
     name: str, message: str, wanted: str
 ) -> None:
-    assert _parser(name).with_flags(message) == wanted
+    assert _parser(name).replace_by_flags(message) == wanted
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import kseq as package
-from kseq.cli.inspect import look_into
+from kseq.cli.inspect import inspect_folder
 
 from .conftest import CHECKPOINT_UPDATES, UPDATES, Kseq, assert_one_line
 
@@ -32,7 +32,7 @@ def test_a_training_is_described(kseq: Kseq, run_folder: Path, texts: Path) -> N
 
 def test_the_parameters_are_those_of_the_model(run_folder: Path) -> None:
     model = package.load_model(run_folder)
-    found = look_into(str(run_folder))["parameters"]
+    found = inspect_folder(str(run_folder))["parameters"]
     assert found["total"] == model.count_params()
     layers = {layer.name: layer.count_params() for layer in model.layers}
     assert found["layers"] == {name: n for name, n in layers.items() if n}
@@ -41,7 +41,7 @@ def test_the_parameters_are_those_of_the_model(run_folder: Path) -> None:
 def test_a_person_is_shown_the_best_checkpoint_and_how_to_use_it(
     kseq: Kseq, run_folder: Path
 ) -> None:
-    best = look_into(str(run_folder))["best_checkpoint"]
+    best = inspect_folder(str(run_folder))["best_checkpoint"]
     lines = kseq("inspect", run_folder).out.splitlines()
     (marked,) = [line.split() for line in lines if line.startswith("  *")]
     assert marked[1] == str(best)
@@ -63,7 +63,7 @@ def test_a_saved_translator_is_described(
     assert found["kind"] == "model"
     assert found["history"] == []
     assert found["checkpoints"] == []
-    assert found["parameters"] == look_into(str(run_folder))["parameters"]
+    assert found["parameters"] == inspect_folder(str(run_folder))["parameters"]
     assert kseq("inspect", tmp_path / "saved").status == 0
 
 

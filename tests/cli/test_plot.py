@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from kseq import Translator, plotting
-from kseq.cli.folders import read_history
+from kseq.cli.training_history import read_history
 from kseq.storage.model_folder import ModelFolder
 
 from .conftest import Kseq, assert_one_line
@@ -107,7 +107,7 @@ def test_errors_are_one_line(
     picture = tmp_path / "p.png"
     call = ("plot", run_folder, "-o", picture)
     assert_one_line(kseq("plot", "-o", picture), 2, "FOLDER is required")
-    assert_one_line(kseq("plot", run_folder), 2, "-o FILE.png")
+    assert_one_line(kseq("plot", run_folder), 2, "-o FILE is required")
     assert_one_line(kseq("plot", run_folder, "-o", "p.txt"), 2, "p.txt", ".svg")
     assert_one_line(kseq("plot", "nix", "-o", picture), 1, "'nix'")
     assert_one_line(kseq(*call, "--metrics", "ter"), 2, "ter", "exact_match")

@@ -214,7 +214,7 @@ def test_a_checkpoint_of_several_models_is_refused(
 ) -> None:
     both = (run_folder, other_folder)
     found = kseq("translate", "-m", *both, "-c", "1", "-i", source)
-    assert_one_line(found, 2, "-c needs one model")
+    assert_one_line(found, 2, "-c needs a single model")
 
 
 def test_there_are_no_alignments_without_attention(
@@ -321,11 +321,11 @@ def test_a_failure_does_not_wait_for_the_input(tmp_path: Path) -> None:
 def test_lines_are_cut_into_chunks_as_they_come(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from kseq.cli.translate import _Lines
+    from kseq.cli.translate import _LineReader
 
     path = tmp_path / "lines.txt"
     path.write_text("".join(f"{k}\n" for k in range(100)))
-    chunks = list(_Lines(str(path)).chunks(7))
+    chunks = list(_LineReader(str(path)).chunks(7))
     assert [line for chunk in chunks for line in chunk] == [str(k) for k in range(100)]
     assert max(map(len, chunks)) <= 7
 
