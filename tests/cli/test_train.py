@@ -162,7 +162,7 @@ def test_a_model_of_justified_sums_takes_and_gives_plain_ones(
     assert outputs[0] == outputs[1] == translator.translate(["325+78", "", "9+1"])
     assert outputs[0] == [output.strip(" ") for output in outputs[0]]
     assert main(["inspect", run]) == 0
-    assert "cut by characters, justified to 7" in capsys.readouterr().out
+    assert "tokenizer characters, fixed width 7" in capsys.readouterr().out
 
 
 def test_resume_alone_takes_the_settings_of_the_folder(
@@ -319,7 +319,7 @@ def test_several_files_of_a_side_are_one_corpus(
         (["--units", "many"], "units"),
         (["--metrics", "blue"], "--metrics must be one of"),
         (["--preset", "adding"], "--preset must be one of addition, "),
-        (["--resume", "--overwrite"], "--resume and --overwrite exclude each other"),
+        (["--resume", "--overwrite"], "use --resume or --overwrite, not both"),
         (["--optimizer", "sgd", "--beta-1", "0.5"], "'sgd' has no --beta-1"),
         (["--teacher-forcing-ratio", "cosine:9"], "--teacher-forcing-ratio"),
         (["--learning-rate", "0"], "--learning-rate must be a finite number"),
@@ -456,7 +456,7 @@ def test_without_a_command_it_shows_those_there_are(
 
 
 def test_a_command_that_is_not_there_is_refused_with_the_nearest(refused: Any) -> None:
-    assert "no command 'trian'. Did you mean `train`?" in refused(["trian"], 2)
+    assert "unknown command 'trian'. Did you mean `train`?" in refused(["trian"], 2)
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

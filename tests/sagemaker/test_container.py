@@ -245,15 +245,18 @@ HYPERPARAMETERS = "config/hyperparameters.json"
         (write(HYPERPARAMETERS, "{"), "is not JSON"),
         (write(HYPERPARAMETERS, "[]"), "must hold a JSON object"),
         (remove(HYPERPARAMETERS), "hyperparameters.json' is missing"),
-        (write("config/resourceconfig.json", {"hosts": ["a", "b"]}), "one machine"),
+        (
+            write("config/resourceconfig.json", {"hosts": ["a", "b"]}),
+            "InstanceCount must be 1",
+        ),
         (
             write(
                 "config/inputdataconfig.json", {"train": {"TrainingInputMode": "Pipe"}}
             ),
-            "input mode File, not Pipe",
+            "input mode File. Received: Pipe",
         ),
-        (remove("data/train/train.rec"), "The channel train must hold files"),
-        (remove("data/vocab/vocab.trg.json"), "must hold vocab.trg.json once"),
+        (remove("data/train/train.rec"), "The channel train must have files"),
+        (remove("data/vocab/vocab.trg.json"), "must have one file vocab.trg.json"),
         (write("data/vocab/vocab.src.json", {"a": 0}), "is not a vocabulary"),
         (damage, "train.rec, record 49 (byte "),
     ],
@@ -278,9 +281,9 @@ def test_what_is_not_there_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["sagemaker", "serve", "--root", str(tmp_path), "--port", "0"]) == 1
-    assert "holds no model" in capsys.readouterr().err
+    assert "has no model" in capsys.readouterr().err
     assert main(["sagemaker", "train", "--root", str(tmp_path), "--port", "1"]) == 2
-    assert "--port is for serve" in capsys.readouterr().err
+    assert "--port needs serve" in capsys.readouterr().err
     for argv in (["sagemaker"], ["sagemaker", "deploy"]):
         assert main(argv) == 2
         assert "must be train or serve" in capsys.readouterr().err

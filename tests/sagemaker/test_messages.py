@@ -16,7 +16,8 @@ from kseq.sagemaker.messages import FORMATS, RECORDIO
 from kseq.sagemaker.records import encode_record, read_records
 from kseq.serving.app import build_app
 from kseq.serving.messages import JSON, JSON_LINES
-from kseq.serving.service import Service, ServingSettings
+from kseq.serving.service import Service
+from kseq.serving.settings import ServingSettings
 
 BEAM = BeamSearch(beam_width=3)
 

@@ -16,7 +16,8 @@ from kseq import Translator
 from kseq.decoding import BeamSearch
 from kseq.serving.app import BodyLimits, build_app
 from kseq.serving.messages import JSON, JSON_LINES
-from kseq.serving.service import Service, ServingSettings
+from kseq.serving.service import Service
+from kseq.serving.settings import ServingSettings
 
 from .conftest import make
 

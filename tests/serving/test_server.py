@@ -139,7 +139,7 @@ def test_the_example_trains_and_serves_its_page(tmp_path: Path) -> None:
     [
         (["-m", "missing"], 1, "missing"),
         ([], 2, "-m FOLDER is required"),
-        (["-m", "{folder}", "--port", "{port}"], 1, "cannot be had"),
+        (["-m", "{folder}", "--port", "{port}"], 1, "cannot listen on"),
         (["-m", "{folder}", "--port", "70000"], 2, "0..65535"),
         (["-m", "{folder}", "--max-batch", "0"], 2, "--max-batch"),
         (["-m", "{folder}", "--max-wait", "-1"], 2, "--max-wait"),
