@@ -248,8 +248,8 @@ def test_an_attention_map_can_be_saved_into_axes_of_ones_own(tmp_path: Path) -> 
     [
         ("ab", ["x"], [[0, 1]], TypeError, "`source` must be a list .*'ab'"),
         (["a"], [7], [[1]], TypeError, r"`target` must be a list .*\[7\]"),
-        ([], ["x"], [[]], ValueError, "`source` must have a token"),
-        (["a"], [], [], ValueError, "`target` must have a token"),
+        ([], ["x"], [[]], ValueError, "`source` must have at least one token"),
+        (["a"], [], [], ValueError, "`target` must have at least one token"),
         (["a", "b"], ["x"], [[0], [1]], ValueError, r"\(1, 2\).*\(2, 1\)"),
         (["a", "b"], ["x"], [0, 1], ValueError, r"\(1, 2\).*\(2,\)"),
         (["a", "b"], ["x"], [[0, 1.5]], ValueError, "from 0 to 1.*1.5"),

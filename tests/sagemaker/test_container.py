@@ -166,7 +166,7 @@ def test_an_endpoint_answers_in_the_three_formats(
             found = server.post(sent["Body"].encode(), sent["ContentType"])
             (prediction,) = json.loads(found)["predictions"]
             assert prediction == predictions[0]
-            cloud.draw(texts[0], prediction, tmp_path / "attention.png")
+            cloud.plot(texts[0], prediction, tmp_path / "attention.png")
             assert (tmp_path / "attention.png").stat().st_size > 1000
             lines = b"".join(json.dumps({"source": t}).encode() + b"\n" for t in texts)
             found = server.post(lines, JSON_LINES)
