@@ -260,7 +260,7 @@ def _corpus_score(
     # sacrebleu takes lists of the first, second, ... references of all outputs, with
     # None for a missing reference.
     columns = list(map(list, itertools.zip_longest(*targets)))
-    result = metric.corpus_score(outputs, columns)  # type: ignore[arg-type]
+    result = metric.corpus_score(outputs, columns)
     return float(result.score)
 
 

@@ -32,14 +32,11 @@ YamlLoader.add_implicit_resolver(
 def read_config_file(
     path: str, actions: Mapping[str, argparse.Action]
 ) -> Iterator[tuple[argparse.Action, Any]]:
-    """Reads a configuration file.
+    """Yields the options in a configuration file and their values.
 
     Args:
         path: The file.
         actions: The options that it may hold, by name.
-
-    Yields:
-        An option and its value.
 
     Raises:
         UsageError: If the file is not valid.

@@ -23,20 +23,12 @@ Pairs = Iterable[tuple[str, str]]
 
 @dataclasses.dataclass(frozen=True)
 class _GeneratedTask:
-    """A task that generates its data, and the defaults of its flags.
-
-    Attributes:
-        help: The data, for the help text.
-        class_name: Name of the class in `kseq.data.tasks`.
-        options: Dict from options to their defaults and help texts.
-        sizes: Default numbers of training, development and test pairs.
-        seed: Default seed.
-    """
+    """A task that generates its data, and the defaults of its flags."""
 
     help: str
-    class_name: str
-    options: dict[str, tuple[int, str]]
-    sizes: tuple[int, int, int]
+    class_name: str  # in `kseq.data.tasks`
+    options: dict[str, tuple[int, str]]  # defaults and help texts
+    sizes: tuple[int, int, int]  # of training, development and test data
     seed: int
 
 
@@ -97,11 +89,8 @@ _DATA = {
 }
 # The fields of `DataSettings` that `kseq data prepare` does not use.
 _NOT_PREPARED = (
-    "validation_source",
-    "validation_target",
-    "validation_table",
-    "validation_ctf",
-    "prepared",
+    *("validation_source", "validation_target", "validation_table"),
+    *("validation_ctf", "prepared"),
 )
 
 
@@ -321,10 +310,7 @@ def _open_corpora(name: str, options: Any) -> dict[str, Pairs]:
         except OSError as error:
             say(f"test.source and test.target are not written: {error}")
         return dict(parts)
-    languages = {
-        "source": options.source_language,
-        "target": options.target_language,
-    }
+    languages = {"source": options.source_language, "target": options.target_language}
     splits = {"train": "train", "dev": "val", "test": "test"}
     with as_usage_errors():
         return {
@@ -340,9 +326,7 @@ def _write_recordio(parser: Parser, options: Any) -> dict[str, tuple[int, str]]:
     )
     vocab_files = [options.source_vocab, options.target_vocab]
     if options.shared_vocab and any(vocab_files):
-        raise UsageError(
-            "--shared-vocab has no effect with --source-vocab or --target-vocab"
-        )
+        raise UsageError("use --shared-vocab, or --source-vocab and --target-vocab")
 
     from kseq.data import Vocabulary, read_parallel
     from kseq.sagemaker import write_recordio

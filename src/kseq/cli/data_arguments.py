@@ -17,9 +17,6 @@ SHORT_FLAGS = {
 def read_data_settings(arguments: Any) -> DataSettings:
     """Returns the settings that specify the pairs of a command.
 
-    Args:
-        arguments: The parsed arguments.
-
     Raises:
         UsageError: If no data is specified, or it is specified twice.
     """

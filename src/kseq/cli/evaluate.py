@@ -22,20 +22,9 @@ from kseq.config.training import METRICS, MODEL_METRICS, TEXT_METRICS
 
 # The fields of `DataSettings` that specify pairs.
 _PAIR_OPTIONS = (
-    "source",
-    "target",
-    "table",
-    "source_column",
-    "target_column",
-    "table_header",
-    "ctf",
-    "source_symbols",
-    "target_symbols",
-    "corpus",
-    "data",
-    "source_language",
-    "target_language",
-    "on_invalid",
+    *("source", "target", "table", "source_column", "target_column", "table_header"),
+    *("ctf", "source_symbols", "target_symbols", "corpus", "data"),
+    *("source_language", "target_language", "on_invalid"),
 )
 _DEFAULT_BATCH_SIZE = 256
 _DEFAULT_METRICS = ("exact_match", "bleu", "chrf", "perplexity")

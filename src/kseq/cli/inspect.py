@@ -25,11 +25,8 @@ _VOCAB_SIZES = ("source_vocab_size", "target_vocab_size")
 _SWEEP = "sweep.json"
 # Columns of metrics.csv that a terminal has no room for.
 _HIDDEN_COLUMNS = (
-    "tokens_per_second",
-    "train_loss",
-    "train_token_accuracy",
-    "train_sequence_accuracy",
-    "valid_loss",
+    *("tokens_per_second", "train_loss", "train_token_accuracy"),
+    *("train_sequence_accuracy", "valid_loss"),
 )
 
 
@@ -240,11 +237,7 @@ def _commands(folder: str, kind: str, has_model: bool) -> list[str]:
 
 def _format(contents: Mapping[str, Any]) -> str:
     """Formats the contents of a folder as text."""
-    kinds = {
-        "training": "training run",
-        "prepared": "prepared data",
-        "model": "model",
-    }
+    kinds = {"training": "training run", "prepared": "prepared data", "model": "model"}
     version = contents["kseq_version"]
     writer = f", written by kseq {version}" if version else ""
     blocks = [[f"{contents['folder']}: {kinds[contents['kind']]}{writer}"]]

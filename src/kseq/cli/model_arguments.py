@@ -10,11 +10,7 @@ from kseq.storage.model_folder import ModelFolder
 
 
 def add_model_arguments(parser: Parser) -> None:
-    """Adds the flags that name a model or an ensemble.
-
-    Args:
-        parser: The parser of the command.
-    """
+    """Adds the flags that name a model or an ensemble."""
     parser.add_argument(
         "-m",
         "--model",
@@ -39,11 +35,7 @@ def add_model_arguments(parser: Parser) -> None:
 
 
 def add_device_argument(parser: Parser) -> None:
-    """Adds the flag `--device`.
-
-    Args:
-        parser: The parser of the command.
-    """
+    """Adds the flag `--device`."""
     parser.add_argument(
         "--device",
         type=Literal["auto", "cpu", "gpu"],
@@ -53,14 +45,7 @@ def add_device_argument(parser: Parser) -> None:
 
 
 def check_model_arguments(arguments: Any) -> None:
-    """Checks that the flags of `add_model_arguments` are complete and compatible.
-
-    Args:
-        arguments: The parsed arguments.
-
-    Raises:
-        UsageError: If no model is given, or a flag has no effect.
-    """
+    """Raises a `UsageError` if no model is given, or a flag has no effect."""
     if not arguments.model:
         raise UsageError("-m FOLDER is required")
     if arguments.checkpoint is not None and len(arguments.model) > 1:
@@ -72,16 +57,9 @@ def check_model_arguments(arguments: Any) -> None:
 
 
 def check_models(folders: Sequence[str], checkpoint: int | None = None) -> None:
-    """Checks that folders hold models, without importing TensorFlow.
+    """Raises an error if a folder is not a model folder, or lacks the checkpoint.
 
-    Args:
-        folders: The folders.
-        checkpoint: Number of a checkpoint that must exist. Default: None, the best
-            one.
-
-    Raises:
-        FileNotFoundError: If a folder has no model or checkpoint.
-        ValueError: If a folder is from a newer kseq, or not a model folder.
+    It imports no TensorFlow, so that the error appears at once.
     """
     for path in folders:
         folder = ModelFolder(path)
@@ -90,14 +68,7 @@ def check_models(folders: Sequence[str], checkpoint: int | None = None) -> None:
 
 
 def load_translator(arguments: Any) -> Any:
-    """Loads the model or ensemble of a command on its device, with TensorFlow.
-
-    Args:
-        arguments: The parsed arguments.
-
-    Returns:
-        A `Translator`.
-    """
+    """Imports TensorFlow, and loads a `Translator` of the model or ensemble."""
     check_models(arguments.model, arguments.checkpoint)
     load_tensorflow()
     from kseq.distribution import use_device

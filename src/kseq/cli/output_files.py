@@ -10,15 +10,9 @@ from kseq.storage.model_folder import ModelFolder
 
 
 def add_output_arguments(
-    parser: Parser, metavar: str = "FOLDER", what: str | None = None
+    parser: Parser, metavar: str = "FOLDER", what: str = ""
 ) -> None:
-    """Adds the flags `--output` and `--overwrite`.
-
-    Args:
-        parser: The parser of the command.
-        metavar: `"FOLDER"` or `"FILE"`. Default: `"FOLDER"`.
-        what: What the command writes. Default: `metavar` in lower case.
-    """
+    """Adds the flags `--output` and `--overwrite`."""
     what = what or metavar.lower()
     parser.add_argument(
         "-o", "--output", type=str, metavar=metavar, help=f"{what} to write"
@@ -29,15 +23,7 @@ def add_output_arguments(
 
 
 def check_new_files(paths: Sequence[pathlib.Path], overwrite: bool) -> None:
-    """Checks that files may be written.
-
-    Args:
-        paths: The files.
-        overwrite: Whether existing files may be replaced.
-
-    Raises:
-        FileExistsError: If a file exists and may not be replaced, or is a folder.
-    """
+    """Raises a `FileExistsError` if a file exists, unless it may be overwritten."""
     for path in paths:
         if path.is_dir():
             raise FileExistsError(f"'{path}' is a folder. Choose another name.")

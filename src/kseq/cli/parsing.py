@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import re
+import sys
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -99,8 +100,7 @@ class Parser(argparse.ArgumentParser):
             )
         helps = [flag for flag in ("--help-all", "-h", "--help") if flag in argv]
         if helps:
-            print(self.help_text(everything=helps[0] == "--help-all"), end="")
-            self.exit()
+            self._show_help(everything=helps[0] == "--help-all")
         arguments = self._parse_flags(argv)
         if arguments.config:
             defaults = {action: action.default for action in self._actions}
@@ -124,15 +124,7 @@ class Parser(argparse.ArgumentParser):
         return arguments
 
     def require(self, arguments: Arguments, *names: str) -> None:
-        """Checks that arguments are given.
-
-        Args:
-            arguments: The parsed arguments.
-            *names: Names of the required arguments.
-
-        Raises:
-            UsageError: If one is missing.
-        """
+        """Raises a `UsageError` if one of the named arguments is not given."""
         actions = {action.dest: action for action in self._actions}
         for name in names:
             if not arguments[name]:
@@ -169,36 +161,21 @@ class Parser(argparse.ArgumentParser):
             message = f"{flag}{separator} {problem}"
         raise UsageError(" ".join(message.split()))
 
-    def help_text(self, everything: bool) -> str:
-        """Returns the help text.
-
-        Args:
-            everything: Whether to show all options, or only `main_options`.
-        """
-        helps = [action.help for action in self._actions]
+    def _show_help(self, everything: bool) -> NoReturn:
+        """Prints all options, or only `main_options`, and exits."""
+        shown = (*self.main_options, "help", "help_all", "config")
         hidden = 0
         for action in self._actions:
             text = self.replace_by_flags(str(action.help)).replace("`", "")
             text = f"{text[:1].upper()}{text[1:].removesuffix('.')}."
             action.help = text.replace("%", "%%")
-        if self.main_options and not everything:
-            for action in self._actions:
-                if action.dest not in (
-                    *self.main_options,
-                    "help",
-                    "help_all",
-                    "config",
-                ):
-                    action.help = argparse.SUPPRESS
-                    hidden += 1
-        self.epilog = (
-            f"{hidden} more options: {self.prog} --help-all" if hidden else None
-        )
-        try:
-            return self.format_help()
-        finally:
-            for action, help_of_action in zip(self._actions, helps, strict=True):
-                action.help = help_of_action
+            if self.main_options and not everything and action.dest not in shown:
+                action.help = argparse.SUPPRESS
+                hidden += 1
+        if hidden:
+            self.epilog = f"{hidden} more options: {self.prog} --help-all"
+        print(self.format_help(), end="")
+        sys.exit()
 
     def replace_by_flags(self, message: str) -> str:
         """Replaces Python arguments in a message by flags.

@@ -14,50 +14,28 @@ def say(message: str) -> None:
 
 
 def add_json_argument(parser: Parser) -> None:
-    """Adds the flag `--json`.
-
-    Args:
-        parser: The parser of the command.
-    """
+    """Adds the flag `--json`."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def print_json(value: Any) -> None:
-    """Prints a value as one line of JSON.
-
-    Args:
-        value: A value that JSON can represent.
-    """
+    """Prints a value as one line of JSON."""
     from kseq.data.corpora.lines import json_line
 
     print(json_line(value))
 
 
 def align(rows: Iterable[tuple[str, Any]], indent: str = "  ") -> list[str]:
-    """Aligns the second column of a table with two columns.
-
-    Args:
-        rows: The two cells of each row.
-        indent: Text before the first column. Default: two spaces.
-
-    Returns:
-        The lines.
-    """
+    """Returns the lines of a table with two columns, indented and aligned."""
     rows = list(rows)
     width = max((len(name) for name, _ in rows), default=0)
     return [f"{indent}{name:{width}}  {value}" for name, value in rows]
 
 
 def frame_to_records(frame: Any) -> list[Mapping[str, Any]]:
-    """Converts a pandas DataFrame to a list of dicts for JSON, without rounding.
+    """Converts a pandas DataFrame to dicts for JSON, with None for missing values.
 
-    `DataFrame.to_json` rounds to 15 digits.
-
-    Args:
-        frame: The DataFrame.
-
-    Returns:
-        A dict for each row. A missing or infinite value is None.
+    `DataFrame.to_json` would round to 15 digits.
     """
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     return [

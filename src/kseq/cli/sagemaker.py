@@ -38,9 +38,7 @@ def add_arguments(parser: Parser) -> None:
         help="address to listen on. Default: 0.0.0.0",
     )
     parser.add_argument(
-        "--port",
-        type=int | None,
-        help=f"port to listen on. Default: ${_PORT}, or 8080",
+        "--port", type=int | None, help=f"port to listen on. Default: ${_PORT}, or 8080"
     )
 
 

@@ -37,10 +37,7 @@ def add_arguments(parser: Parser) -> None:
         help="divide by the number of output tokens, including </s>",
     )
     parser.add_argument(
-        "--batch-size",
-        type=int,
-        default=256,
-        help="number of outputs scored together",
+        "--batch-size", type=int, default=256, help="number of outputs scored together"
     )
     parser.add_argument(
         "--json",
@@ -90,18 +87,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
 
 
 def read_parallel_lines(*files: str) -> list[list[str]]:
-    """Reads files whose lines correspond to each other.
-
-    Args:
-        *files: The files.
-
-    Returns:
-        The texts of each file.
-
-    Raises:
-        OSError: If a file cannot be read.
-        ValueError: If the numbers of lines differ.
-    """
+    """Returns the lines of each file; raises ValueError if their numbers differ."""
     from kseq.data import read_lines
 
     sides = [list(read_lines(path)) for path in files]

@@ -113,14 +113,11 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def listen(app: Any, bound: socket.socket) -> int:
-    """Serves until SIGINT or SIGTERM, and then answers the open requests.
+    """Serves until SIGINT or SIGTERM, and returns the exit status.
 
     Args:
         app: The application.
         bound: A socket from `bind`.
-
-    Returns:
-        The exit status.
     """
     import uvicorn
 

@@ -91,10 +91,7 @@ def add_arguments(parser: Parser) -> None:
         "training data",
     )
     parser.add_argument(
-        "--min-length",
-        type=int,
-        default=0,
-        help="minimum number of output tokens",
+        "--min-length", type=int, default=0, help="minimum number of output tokens"
     )
     parser.add_argument(
         "--no-repeat-ngram-size",
@@ -111,9 +108,7 @@ def add_arguments(parser: Parser) -> None:
         help="phrases to keep out of the outputs. Default: none",
     )
     parser.add_argument(
-        "--suppress-unknown",
-        action="store_true",
-        help="never output <unk>",
+        "--suppress-unknown", action="store_true", help="never output <unk>"
     )
     parser.add_argument(
         "--sample", action="store_true", help="use sampling instead of beam search"
@@ -139,10 +134,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--seed", type=int | None, help="seed of --sample. Default: 0")
     parser.add_argument(
-        "--batch-size",
-        type=int,
-        default=64,
-        help="number of texts decoded together",
+        "--batch-size", type=int, default=64, help="number of texts decoded together"
     )
     add_device_argument(parser)
 

@@ -71,9 +71,7 @@ def add_arguments(parser: Parser) -> None:
         help="maximum number of trials. Default: 10, or all with --tuner grid",
     )
     parser.add_argument(
-        "--epochs",
-        type=int | None,
-        help="number of epochs of each trial. Default: 10",
+        "--epochs", type=int | None, help="number of epochs of each trial. Default: 10"
     )
     parser.add_argument(
         "--batch-size",

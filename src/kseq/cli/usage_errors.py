@@ -22,15 +22,7 @@ def as_usage_errors() -> Iterator[None]:
 
 
 def check_positive(arguments: Any, *names: str) -> None:
-    """Checks that numbers are at least 1, or None.
-
-    Args:
-        arguments: The parsed arguments.
-        *names: Names of the arguments to check.
-
-    Raises:
-        UsageError: If a number is less than 1.
-    """
+    """Raises a `UsageError` if an argument has a value less than 1."""
     for name in names:
         value = arguments[name]
         if value is not None and value < 1:

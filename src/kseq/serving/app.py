@@ -326,6 +326,6 @@ def _describe_invocations(formats: Sequence[MessageFormat]) -> dict[str, Any]:
             "200": {
                 "description": "An output or an error for each instance, in order.",
                 "content": {each.content_type: each.response for each in formats},
-            },
+            }
         },
     }

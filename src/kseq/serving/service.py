@@ -50,11 +50,6 @@ class Service:
             self.settings.max_queue,
         )
 
-    @property
-    def searches(self) -> list[str]:
-        """Names of the searches: `greedy`, and for a beam also `beam` and `n_best`."""
-        return list(self._searches)
-
     def __enter__(self) -> Service:
         """Traces all searches, so that no client waits for it, and starts to decode."""
         for search in self._searches.values():
@@ -100,11 +95,8 @@ class Service:
         """
         limit = self.settings.max_instances
         if len(instances) > limit:
-            raise RequestError(
-                413,
-                f"A request must have at most {limit} instances. Received: "
-                f"{len(instances)}.",
-            )
+            message = f"A request must have at most {limit} instances."
+            raise RequestError(413, f"{message} Received: {len(instances)}.")
         return [self._encode_instance(instance) for instance in instances]
 
     def _encode_instance(self, instance: Instance) -> list[int] | str:
@@ -166,7 +158,7 @@ class Service:
         """Decodes sources in batches with the sources of other clients.
 
         Args:
-            search: One of `searches`.
+            search: `"greedy"`, or with a beam width above 1 `"beam"` or `"n_best"`.
             sources: For each source its ids with `</s>`, and whether to return the
                 attention weights.
 
