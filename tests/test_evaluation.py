@@ -1,4 +1,4 @@
-"""Scores of output texts."""
+"""Metrics of output texts."""
 
 import subprocess
 import sys

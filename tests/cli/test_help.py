@@ -1,4 +1,4 @@
-"""`kseq COMMAND --help`: quick, and every flag has its words."""
+"""`kseq COMMAND --help`: quick and complete."""
 
 import dataclasses
 import importlib
@@ -54,11 +54,11 @@ def test_the_help_is_shown_with_the_usage(kseq: Kseq, name: str) -> None:
     assert result.out.startswith(f"usage: kseq {name}")
 
 
-def test_an_unknown_command_is_told_the_near_one(kseq: Kseq) -> None:
+def test_an_unknown_command_suggests_the_nearest(kseq: Kseq) -> None:
     assert_one_line(kseq("evalute"), 2, "'evalute'", "Did you mean `evaluate`?")
 
 
-def test_an_error_shows_where_it_came_from_on_request(kseq: Kseq) -> None:
+def test_debug_shows_the_traceback(kseq: Kseq) -> None:
     result = kseq("inspect", "nix", "--debug")
     assert result.status == 1
     assert "Traceback" in result.err
@@ -106,14 +106,14 @@ def test_errors_in_settings_name_their_flags(kind: type) -> None:
         ("vocab", "`paths`: there is no file 'x'.", "--input: there is no file 'x'."),
     ],
 )  # fmt: skip
-def test_flags_take_the_place_of_arguments_in_errors(
+def test_errors_name_flags_instead_of_arguments(
     name: str, message: str, wanted: str
 ) -> None:
     assert _parser(name).replace_by_flags(message) == wanted
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_value_of_the_wrong_kind_is_told_with_its_flag(kseq: Kseq, name: str) -> None:
+def test_a_value_of_the_wrong_type_names_its_flag(kseq: Kseq, name: str) -> None:
     for action in _parser(name)._actions:
         kinds = getattr(action.type, "options", ())
         if action.option_strings and kinds and kinds[0] in (int, float):

@@ -1,4 +1,4 @@
-"""What commands write: a text is a line, whatever is in it."""
+"""Outputs of commands: a text is one line, also with line breaks in it."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ OUTPUT = SimpleNamespace(
 
 
 @pytest.mark.parametrize("kind", ["text", "scores", "alignments", "json"])
-def test_an_output_is_one_line_whatever_its_characters(kind: str) -> None:
+def test_an_output_with_line_breaks_is_one_line(kind: str) -> None:
     vocab = SimpleNamespace(encode=lambda texts: [[4]], names=lambda ids: ["\u2028"])
     translator = SimpleNamespace(source_vocab=vocab)
     arguments = SimpleNamespace(output=kind, nbest=1)

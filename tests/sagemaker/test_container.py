@@ -1,4 +1,4 @@
-"""SageMaker's container contract: a job and an endpoint, as processes, below a root."""
+"""SageMaker's container contract: a job and an endpoint as processes."""
 
 import csv
 import importlib.util
@@ -85,7 +85,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return root, out
 
 
-def test_a_job_leaves_a_model_metrics_and_no_failure(trained: tuple[Path, str]) -> None:
+def test_a_job_writes_a_model_and_metrics_and_no_failure(
+    trained: tuple[Path, str],
+) -> None:
     root, out = trained
     model = {path.name for path in (root / "model").iterdir()}
     assert {"model.keras", "config.json", "serving.json"} <= model
@@ -118,7 +120,7 @@ def cloud() -> Any:
     return module
 
 
-def test_the_job_of_the_example_is_one_that_the_container_runs(
+def test_the_container_accepts_the_job_of_the_example(
     cloud: Any, trained: tuple[Path, str]
 ) -> None:
     root, out = trained
@@ -185,7 +187,7 @@ def test_an_endpoint_answers_in_the_three_formats(
             process.kill()
 
 
-def test_a_job_that_is_stopped_leaves_its_best_model_and_goes_on(
+def test_a_stopped_job_writes_its_best_model_and_resumes(
     tmp_path: Path, trained: tuple[Path, str]
 ) -> None:
     root = make_root(
@@ -261,7 +263,7 @@ HYPERPARAMETERS = "config/hyperparameters.json"
         (damage, "train.rec, record 49 (byte "),
     ],
 )
-def test_a_failure_is_told_in_its_file(
+def test_the_reason_of_a_failure_is_written(
     tmp_path: Path,
     change: Callable[[Path], None],
     words: str,
@@ -277,7 +279,7 @@ def test_a_failure_is_told_in_its_file(
     assert not (root / "model").exists()
 
 
-def test_what_is_not_there_is_one_line(
+def test_a_usage_error_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["sagemaker", "serve", "--root", str(tmp_path), "--port", "0"]) == 1

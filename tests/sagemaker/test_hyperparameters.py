@@ -1,4 +1,4 @@
-"""SageMaker's hyperparameters: each has its effect, or is refused."""
+"""SageMaker's hyperparameters: each has an effect or raises an error."""
 
 from typing import Any
 
@@ -181,14 +181,14 @@ def everything(found: Job) -> dict[str, Any]:
     }
 
 
-def test_all_of_the_49_are_known() -> None:
+def test_all_49_hyperparameters_are_known() -> None:
     assert len(HYPERPARAMETERS) == 49
     assert set(HYPERPARAMETERS) == {*EFFECTS, *NO_CHOICE, *CNN}
     assert len(CNN) == 5
 
 
 @pytest.mark.parametrize("name", EFFECTS)
-def test_each_has_its_effect(name: str) -> None:
+def test_each_hyperparameter_has_its_effect(name: str) -> None:
     given, effect = EFFECTS[name]
     given = given or {name: "7"}
     assert name in given
@@ -295,7 +295,7 @@ def test_the_defaults_are_those_of_the_algorithm() -> None:
         ),
     ],
 )
-def test_what_is_wrong_or_without_effect_is_refused(
+def test_invalid_values_and_values_without_effect_are_refused(
     given: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):

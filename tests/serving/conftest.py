@@ -1,4 +1,4 @@
-"""A small model with attention, its outputs telling sources apart."""
+"""A small model with attention and different outputs for different sources."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The HTTP interface, called within the process."""
+"""The HTTP interface, called in the same process."""
 
 import asyncio
 import concurrent.futures
@@ -57,7 +57,7 @@ def test_json_has_the_outputs_of_the_translator(
 
 
 @pytest.mark.parametrize("flag", ["true", True])
-def test_json_has_the_attention_matrix_where_it_is_asked_for(
+def test_json_has_the_attention_matrix_on_request(
     client: TestClient, translator: Translator, flag: Any
 ) -> None:
     body = instances("abcd", "b", attention_matrix=flag)
@@ -73,7 +73,7 @@ def test_json_has_the_attention_matrix_where_it_is_asked_for(
     assert set(second) == {"target"}
 
 
-def test_json_lines_have_a_line_for_each(
+def test_json_lines_have_one_line_per_output(
     client: TestClient, translator: Translator
 ) -> None:
     body = b'{"source": "abc"}\n{"source": ""}\r\n{"source": "g\\u0061"}\n'
@@ -104,7 +104,7 @@ BAD: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("bad", "words"), BAD)
-def test_a_bad_instance_has_an_error_and_its_neighbours_their_answers(
+def test_an_invalid_instance_has_an_error_and_its_neighbours_their_outputs(
     client: TestClient, translator: Translator, bad: Any, words: str
 ) -> None:
     good = {"data": "abc"}
@@ -145,7 +145,7 @@ def test_an_invalid_line_has_an_error_too(client: TestClient) -> None:
         (b"{}", "application/json; charset=latin-1", 415, "utf-8"),
     ],
 )
-def test_a_request_that_cannot_be_read_is_refused_with_a_sentence(
+def test_a_request_that_cannot_be_parsed_gets_an_error(
     client: TestClient, body: bytes, kind: str, status: int, words: str
 ) -> None:
     response = post(client, body, kind)
@@ -153,7 +153,7 @@ def test_a_request_that_cannot_be_read_is_refused_with_a_sentence(
     assert words in response.json()["error"]
 
 
-def test_no_instances_have_no_answers(client: TestClient) -> None:
+def test_a_request_without_instances_has_no_outputs(client: TestClient) -> None:
     assert post(client, instances()).json() == {"predictions": []}
     assert post(client, b"", JSON_LINES).content == b""
 
@@ -169,7 +169,7 @@ def test_a_response_has_the_format_of_the_request(client: TestClient) -> None:
     assert post(client, json.dumps(body).encode(), kind).status_code == 200
 
 
-def test_paths_and_methods_that_are_not_there_are_told(client: TestClient) -> None:
+def test_unknown_paths_and_methods_get_an_error(client: TestClient) -> None:
     for response, status in (
         (client.get("/nothing"), 404),
         (client.get("/invocations"), 405),
@@ -179,7 +179,7 @@ def test_paths_and_methods_that_are_not_there_are_told(client: TestClient) -> No
         assert response.json()["error"]
 
 
-def test_half_of_a_surrogate_pair_is_a_character_like_others(
+def test_a_lone_surrogate_is_accepted(
     client: TestClient, translator: Translator
 ) -> None:
     response = post(client, b'{"instances": [{"data": "a\\ud800"}]}')
@@ -243,7 +243,7 @@ def test_the_page_translates_with_either_search(
         assert response.json()["error"]
 
 
-def test_the_page_and_its_parts_come_from_here_alone(client: TestClient) -> None:
+def test_the_page_loads_nothing_from_other_servers(client: TestClient) -> None:
     for path in ("/", "/page.js", "/page.css"):
         response = client.get(path)
         assert response.status_code == client.head(path).status_code == 200
@@ -264,7 +264,7 @@ def test_the_interface_is_described(client: TestClient) -> None:
     )
 
 
-def test_many_clients_have_each_their_own_answer(
+def test_each_of_many_clients_gets_its_own_output(
     client: TestClient, translator: Translator
 ) -> None:
     texts = [
@@ -279,7 +279,7 @@ def test_many_clients_have_each_their_own_answer(
         assert list(pool.map(ask, texts)) == expected
 
 
-def test_when_the_model_is_ready_all_of_it_is_traced() -> None:
+def test_a_ready_model_is_not_traced_again() -> None:
     translator = make(units=256)  # so wide that products of tokens are in tables
     settings = ServingSettings(beam_width=3, max_batch=4)
     with TestClient(build_app(Service(translator, settings))) as client:
@@ -299,7 +299,7 @@ def test_when_the_model_is_ready_all_of_it_is_traced() -> None:
         assert counts == [1] * len(ready)
 
 
-def test_without_attention_or_beam_it_says_so() -> None:
+def test_a_model_without_attention_or_beam_refuses_them() -> None:
     translator = make(attention=None)
     service = Service(translator, ServingSettings(beam_width=1))
     with TestClient(build_app(service)) as client:
@@ -341,7 +341,7 @@ def body(content: bytes, more: bool = False) -> dict[str, Any]:
     return {"type": "http.request", "body": content, "more_body": more}
 
 
-def test_bodies_come_whole_in_time_and_within_their_limit_or_not_at_all() -> None:
+def test_a_body_that_is_too_large_or_too_slow_is_refused() -> None:
     app = BodyLimits(echo, max_body=6, timeout=0.05)
 
     def status(*messages: dict[str, Any], headers: Any = ()) -> Any:
@@ -356,7 +356,7 @@ def test_bodies_come_whole_in_time_and_within_their_limit_or_not_at_all() -> Non
     assert status(body(b"abc", True), {"type": "http.disconnect"}) is None
 
 
-def test_beyond_the_queue_a_client_is_told_to_try_again(translator: Translator) -> None:
+def test_a_full_queue_tells_clients_to_try_again(translator: Translator) -> None:
     service = Service(
         translator, ServingSettings(beam_width=1, max_batch=1, max_queue=1)
     )
