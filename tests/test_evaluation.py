@@ -1,4 +1,4 @@
-"""Scores of output texts."""
+"""Metrics of output texts."""
 
 import subprocess
 import sys
@@ -140,7 +140,7 @@ def test_the_token_error_rate_is_that_of_all_edits_tried(data: list[Any]) -> Non
             if distance == min(distances)
         )
     if total and not tokens:
-        with pytest.raises(ValueError, match="`references` must hold tokens"):
+        with pytest.raises(ValueError, match="`references` must have tokens"):
             evaluate_texts(outputs, references, "per")
         return
     found = evaluate_texts(outputs, references, ["per", "wer"])
@@ -194,9 +194,13 @@ def test_rows_of_one_source_are_scored_as_one() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"hypotheses": []}, ValueError, "as many as `hypotheses`. Received: 1 and 0"),
-        ({"hypotheses": [], "references": []}, ValueError, "one output at least"),
-        ({"hypotheses": ["a", "b"]}, ValueError, "Received: 1 and 2"),
+        (
+            {"hypotheses": []},
+            ValueError,
+            "as many items as `hypotheses`, 0. Received: 1",
+        ),
+        ({"hypotheses": [], "references": []}, ValueError, "at least one output"),
+        ({"hypotheses": ["a", "b"]}, ValueError, "`hypotheses`, 2. Received: 1"),
         ({"hypotheses": "a"}, TypeError, "`hypotheses` must be a list of strings"),
         ({"hypotheses": [None]}, TypeError, "`hypotheses` .*None .*index 0"),
         ({"references": "b"}, TypeError, "`references` .*'b'"),
@@ -208,10 +212,10 @@ def test_rows_of_one_source_are_scored_as_one() -> None:
         (
             {"tokenize": "none", "metrics": ["wer"]},
             ValueError,
-            "`tokenize` is for the metric 'bleu' alone",
+            "`tokenize` needs the metric 'bleu'",
         ),
         ({"lower_case": 1}, TypeError, "`lower_case` must be True or False"),
-        ({"sources": ["x", "y"]}, ValueError, "`sources` must be as many"),
+        ({"sources": ["x", "y"]}, ValueError, "`sources` must have as many"),
         (
             {
                 "hypotheses": ["a", "b"],
@@ -219,7 +223,7 @@ def test_rows_of_one_source_are_scored_as_one() -> None:
                 "sources": ["x", "x"],
             },
             ValueError,
-            "'a' and 'b' for 'x'; leave `sources` out",
+            "'a' and 'b' for 'x'. Leave `sources` out",
         ),
     ],
 )
@@ -233,7 +237,7 @@ def test_a_mistake_is_refused(
 def test_mistakes_beside_the_scores_are_refused() -> None:
     with pytest.raises(ValueError, match="Received: 'los'"):
         higher_is_better("los")
-    with pytest.raises(ValueError, match="as many as `sources`"):
+    with pytest.raises(ValueError, match="as many items as `sources`"):
         group_references(["x", "y"], ["a"])
 
 

@@ -1,4 +1,4 @@
-"""Pictures of training and of attention."""
+"""Plots of training and attention."""
 
 import sys
 from itertools import pairwise
@@ -171,7 +171,7 @@ def test_the_least_score_is_marked_where_less_is_better() -> None:
     assert np.asarray(ax.collections[-1].get_offsets()).tolist() == [[1e-4, 0.1]]
 
 
-def test_a_sweep_with_nothing_to_draw_is_refused() -> None:
+def test_a_sweep_without_a_column_to_plot_is_refused() -> None:
     table = sweep_table()
     with pytest.raises(ValueError, match=r"`hyperparameters`.*'depth'"):
         sweep(table, ["depth"])
@@ -200,13 +200,13 @@ def test_an_attention_map_has_a_cell_for_each_pair_of_tokens() -> None:
     assert scale.get_ylabel() == "attention weight"
 
 
-def test_the_shades_of_all_attention_maps_mean_the_same() -> None:
+def test_all_attention_maps_have_the_same_scale() -> None:
     for weights in ([[0.1, 0.2]], [[0.0, 1.0]]):
         (image,) = attention_map(["a", "b"], ["x"], weights).images
         assert image.get_clim() == (0, 1)
 
 
-def test_every_token_of_an_attention_map_has_room_of_its_own() -> None:
+def test_token_labels_do_not_overlap() -> None:
     source = [f"{'long' * (k % 4)}{k}" for k in range(30)]
     target = [f"{k}{'long' * (k % 3)}" for k in range(30)]
     ax = attention_map(source, target, np.eye(30))
@@ -226,7 +226,7 @@ def test_every_token_of_an_attention_map_has_room_of_its_own() -> None:
         assert picture.y0 <= box.y0 <= box.y1 <= picture.y1
 
 
-def test_tokens_stand_as_given_and_none_is_invisible() -> None:
+def test_invisible_characters_of_tokens_are_made_visible() -> None:
     source = ["Straße", "Ελλάδα", "$x$", "a b", "</s>"]
     ax = attention_map(source, ["", " ", " y  ", "\n", "\xa0"], np.eye(5))
     assert texts(ax.get_xticklabels()) == source
@@ -236,7 +236,7 @@ def test_tokens_stand_as_given_and_none_is_invisible() -> None:
     ax.figure.canvas.draw()
 
 
-def test_an_attention_map_can_be_saved_into_axes_of_ones_own(tmp_path: Path) -> None:
+def test_an_attention_map_uses_given_axes_and_can_be_saved(tmp_path: Path) -> None:
     ax = learning_curve({"loss": [1.0]}).figure.add_subplot(2, 1, 2)
     path = tmp_path / "map.png"
     assert attention_map(["a"], ["x", "y"], [[1], [0.5]], ax=ax, path=path) is ax
@@ -248,8 +248,8 @@ def test_an_attention_map_can_be_saved_into_axes_of_ones_own(tmp_path: Path) -> 
     [
         ("ab", ["x"], [[0, 1]], TypeError, "`source` must be a list .*'ab'"),
         (["a"], [7], [[1]], TypeError, r"`target` must be a list .*\[7\]"),
-        ([], ["x"], [[]], ValueError, "`source` must have a token"),
-        (["a"], [], [], ValueError, "`target` must have a token"),
+        ([], ["x"], [[]], ValueError, "`source` must have at least one token"),
+        (["a"], [], [], ValueError, "`target` must have at least one token"),
         (["a", "b"], ["x"], [[0], [1]], ValueError, r"\(1, 2\).*\(2, 1\)"),
         (["a", "b"], ["x"], [0, 1], ValueError, r"\(1, 2\).*\(2,\)"),
         (["a", "b"], ["x"], [[0, 1.5]], ValueError, "from 0 to 1.*1.5"),
@@ -257,8 +257,41 @@ def test_an_attention_map_can_be_saved_into_axes_of_ones_own(tmp_path: Path) -> 
         (["a", "b"], ["x"], [[0, np.nan]], ValueError, "from 0 to 1.*nan"),
     ],
 )
-def test_an_attention_map_of_anything_else_is_refused(
+def test_invalid_arguments_of_an_attention_map_are_refused(
     source: Any, target: Any, weights: Any, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         attention_map(source, target, weights)
+
+
+def history(**columns: list[float]) -> pd.DataFrame:
+    rows = range(1, 1 + len(next(iter(columns.values()))))
+    return pd.DataFrame(
+        {"checkpoint": rows, "updates": [10 * k for k in rows], **columns}
+    )
+
+
+def test_a_metric_of_one_run_is_plotted_for_that_run_only() -> None:
+    runs = {
+        "a": history(valid_loss=[2.0, 1.0], valid_bleu=[1.0, 30.0]),
+        "b": history(valid_loss=[2.0, 1.5]),
+    }
+    (ax,) = training_curves(runs, best={"a": 2, "b": 1}).axes
+    assert ax.get_title() == "bleu"
+    curve, best = ax.lines
+    assert list(curve.get_ydata()) == [1.0, 30.0]
+    assert list(best.get_ydata()) == [30.0]
+    assert ax.get_yscale() == "log"
+
+
+def test_values_of_zero_are_plotted_on_a_linear_axis() -> None:
+    frame = history(valid_bleu=[0.0, 30.0], valid_per=[np.nan, 0.5])
+    axes = training_curves({"a": frame}).axes
+    assert [ax.get_yscale() for ax in axes] == ["linear", "linear"]
+
+
+def test_curves_need_a_run_and_a_known_metric() -> None:
+    with pytest.raises(ValueError, match=r"`runs` .*none"):
+        training_curves({})
+    with pytest.raises(ValueError, match=r"`metrics` .*'bleu'.*'ter'"):
+        training_curves({"a": history(valid_bleu=[1.0])}, ["ter"])

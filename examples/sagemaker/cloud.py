@@ -1,10 +1,9 @@
-"""The descriptions that boto3 sends to SageMaker: a job, an endpoint, requests.
+"""Runs a training job and an endpoint of Amazon SageMaker with boto3.
 
     python examples/sagemaker/cloud.py --bucket BUCKET --role ROLE --image IMAGE
 
-uploads `rec/*`, runs a training job, deploys its model, translates one sentence, draws
-its attention weights and deletes the endpoint. It needs boto3 and an account; the
-functions that describe what is sent need neither.
+uploads `rec/*`, runs a training job, deploys its model, translates one sentence, plots
+its attention weights and deletes the endpoint. It needs boto3 and an AWS account.
 """
 
 import argparse
@@ -13,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-# The channel of each file that `kseq data recordio` writes.
+# The channel for each file of `kseq data recordio`.
 CHANNELS = {
     "train.rec": "train",
     "val.rec": "validation",
@@ -26,7 +25,7 @@ METRICS = ["validation:bleu", "validation:perplexity", "train:perplexity"]
 def training_job(
     name: str, image: str, role: str, bucket: str, hyperparameters: dict[str, Any]
 ) -> dict[str, Any]:
-    """Returns the arguments of `create_training_job`."""
+    """Returns the arguments for `create_training_job`."""
     return {
         "TrainingJobName": name,
         "RoleArn": role,
@@ -38,7 +37,7 @@ def training_job(
                 for metric in METRICS
             ],
         },
-        # SageMaker takes strings alone.
+        # SageMaker accepts only strings.
         "HyperParameters": {k: str(v) for k, v in hyperparameters.items()},
         "InputDataConfig": [
             {
@@ -54,7 +53,7 @@ def training_job(
             for channel in dict.fromkeys(CHANNELS.values())
         ],
         "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/output"},
-        # With it a job that was interrupted goes on.
+        # An interrupted job resumes from here.
         "CheckpointConfig": {"S3Uri": f"s3://{bucket}/checkpoints/{name}"},
         "ResourceConfig": {
             "InstanceType": "ml.c5.4xlarge",
@@ -66,7 +65,7 @@ def training_job(
 
 
 def request(texts: list[str], attention: bool = False) -> dict[str, str]:
-    """Returns the content type and the body of `invoke_endpoint`."""
+    """Returns the content type and the body for `invoke_endpoint`."""
     configuration = {"configuration": {"attention_matrix": "true"}} if attention else {}
     instances = [{"data": text, **configuration} for text in texts]
     return {
@@ -76,13 +75,19 @@ def request(texts: list[str], attention: bool = False) -> dict[str, str]:
 
 
 def main() -> None:
-    """Uploads, trains, deploys, translates and deletes the endpoint."""
-    parser = argparse.ArgumentParser(description="A job and an endpoint of SageMaker.")
-    parser.add_argument("--bucket", required=True)
+    """Uploads the data, trains, deploys, translates and deletes the endpoint."""
+    parser = argparse.ArgumentParser(
+        description="Run a training job and an endpoint of SageMaker."
+    )
+    parser.add_argument("--bucket", required=True, help="name of the S3 bucket")
     parser.add_argument("--role", required=True, help="ARN of the execution role")
-    parser.add_argument("--image", required=True, help="of the Dockerfile, in ECR")
-    parser.add_argument("--data", default="rec", help="from `kseq data recordio`")
-    parser.add_argument("--text", default="a man is riding a bike .")
+    parser.add_argument(
+        "--image", required=True, help="image of the Dockerfile, in ECR"
+    )
+    parser.add_argument("--data", default="rec", help="folder of `kseq data recordio`")
+    parser.add_argument(
+        "--text", default="a man is riding a bike .", help="text to translate"
+    )
     args = parser.parse_args()
 
     import boto3  # type: ignore[import-not-found]
@@ -119,21 +124,21 @@ def main() -> None:
     sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
     try:
         sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=name)
-        answer = boto3.client("sagemaker-runtime").invoke_endpoint(
+        response = boto3.client("sagemaker-runtime").invoke_endpoint(
             EndpointName=name, **request([args.text], attention=True)
         )
-        (found,) = json.loads(answer["Body"].read())["predictions"]
-        print(found["target"])
-        draw(args.text, found, "attention.png")
+        (prediction,) = json.loads(response["Body"].read())["predictions"]
+        print(prediction["target"])
+        plot(args.text, prediction, "attention.png")
     finally:
-        # An endpoint costs money for as long as it exists.
+        # An endpoint costs money as long as it exists.
         sagemaker.delete_endpoint(EndpointName=name)
         sagemaker.delete_endpoint_config(EndpointConfigName=name)
         sagemaker.delete_model(ModelName=name)
 
 
-def draw(text: str, prediction: dict[str, Any], path: str) -> None:
-    """Draws the attention weights of an answer."""
+def plot(text: str, prediction: dict[str, Any], path: str) -> None:
+    """Plots the attention weights of a prediction."""
     from kseq.plotting import attention_map
 
     matrix = prediction["matrix"]  # (target, source)

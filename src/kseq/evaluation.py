@@ -1,7 +1,8 @@
-"""Scores of output texts against references."""
+"""Metrics of output texts, compared with references."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from kseq.config.checks import check_boolean, check_texts
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
 
-# Each metric, and whether a high value is a good one.
+# Whether a higher value of a metric is better.
 _HIGHER_IS_BETTER = {
     "bleu": True,
     "chrf": True,
@@ -20,16 +21,16 @@ _HIGHER_IS_BETTER = {
     "per": False,
 }
 METRICS = tuple(_HIGHER_IS_BETTER)
-_OF_SACREBLEU = ("bleu", "chrf", "ter")
+_SACREBLEU_METRICS = ("bleu", "chrf", "ter")
 
 
 class TextScores(dict[str, float]):
-    """The scores of texts: a dict from the name of a metric to its value.
+    """A dict from metrics to their values.
 
     Args:
-        scores: Dict of scores.
-        signatures: Dict from `"bleu"`, `"chrf"`, `"ter"`, where they are among the
-            scores, to sacrebleu's signature of how they were counted.
+        scores: Dict from metrics to values.
+        signatures: Dict from `"bleu"`, `"chrf"` and `"ter"`, if they are in `scores`,
+            to the signatures of sacrebleu, which describe how it computed them.
     """
 
     def __init__(self, scores: dict[str, float], signatures: dict[str, str]) -> None:
@@ -45,44 +46,46 @@ def evaluate_texts(
     tokenize: str | None = None,
     lower_case: bool = False,
 ) -> TextScores:
-    """Scores outputs against one or several references each.
+    """Computes metrics of outputs, with one or several references for each.
 
-    Nothing is normalised but by the metric itself. Tokens, where a metric has them,
-    are what spaces part; BLEU and TER have tokenizers of their own.
+    Texts are compared as they are, apart from the tokenization of BLEU and TER. Other
+    metrics of tokens split texts at spaces.
 
     Args:
-        hypotheses: Strings, the outputs; an empty one counts as any other.
-        references: For each of them a string, or a list of strings.
-        metrics: Any of these, one name or several. Default: all.
+        hypotheses: Strings, the outputs. An empty output counts like any other.
+        references: For each output a string, or a list of strings.
+        metrics: One name or several. Default: all.
 
-            - `"bleu"`, `"chrf"`, `"ter"`: of the whole corpus, by sacrebleu. BLEU and
-              chrF lie in 0..100; TER is 0 at best, in percent, with case unless
-              `lower_case` is set.
-            - `"exact_match"`: share of the outputs, in 0..1, that equal a reference.
-            - `"wer"`: share that equals none, 1 - `exact_match`: the word error rate
-              of grapheme-to-phoneme conversion, where an output is one word.
-            - `"per"`: the phoneme error rate: edits (insertions, deletions and
-              substitutions of a token) to the closest reference, summed over all
-              outputs, over the sum of the tokens of those references. Of references
-              equally close the longest counts. 0 at best, may be above 1.
-        sources: Strings, what the outputs are of. Rows of one source are then scored as
-            one, with the references of all. Default None: each row by itself.
-        tokenize: How BLEU cuts texts: a tokenizer of sacrebleu, such as `"none"` for
-            texts whose tokens are parted by spaces already, or `"char"`. Default
-            `"13a"`.
-        lower_case: Lower-case hypotheses and references first. Default False.
+            - `"bleu"`, `"chrf"`, `"ter"`: computed by sacrebleu over the corpus. BLEU
+              and chrF are in 0..100. TER is in percent, 0 is the best, and
+              case-sensitive unless `lower_case` is True.
+            - `"exact_match"`: share of the outputs that equal a reference, in 0..1.
+            - `"wer"`: 1 - `exact_match`, the word error rate of grapheme-to-phoneme
+              conversion, where each output is one word.
+            - `"per"`: phoneme error rate, the number of edits (insertions, deletions
+              and substitutions of tokens) to the closest reference, divided by the
+              number of tokens in that reference, both summed over all outputs. The
+              longest of equally close references counts. 0 is the best; the value may
+              exceed 1.
+        sources: Strings, the source of each output. Rows with the same source are
+            merged into one row with the references of all. Default: None, each row
+            counts.
+        tokenize: Tokenizer of sacrebleu for BLEU, such as `"none"` for tokens that are
+            separated by spaces, or `"char"`. Default: `"13a"`.
+        lower_case: Whether to convert hypotheses and references to lower case. Default:
+            False.
 
     Returns:
         `TextScores`, a dict of floats in the order of `metrics`, with the attribute
         `signatures`.
 
     Raises:
-        ImportError: If sacrebleu or rapidfuzz is needed and missing.
+        ImportError: If sacrebleu or rapidfuzz is needed and not installed.
         TypeError: If an argument has the wrong type.
-        ValueError: If there are no outputs, or not as many references or sources; if
-            an output has no reference; if a metric or tokenizer is unknown; if rows of
-            one source have different outputs; if `"per"` finds no token in any of the
-            references.
+        ValueError: If there are no outputs; if the numbers of outputs, references and
+            sources differ; if an output has no reference; if a metric or tokenizer is
+            unknown; if rows with the same source have different outputs; if no
+            reference has a token for `"per"`.
 
     Example:
         >>> from kseq.evaluation import evaluate_texts
@@ -106,56 +109,58 @@ def evaluate_texts(
         _check_metric(name)
     if tokenize is not None and "bleu" not in names:
         raise ValueError(
-            "`tokenize` is for the metric 'bleu' alone. Received: "
+            "`tokenize` needs the metric 'bleu'. Received: "
             f"tokenize={tokenize!r}, metrics={names}."
         )
     check_boolean("lower_case", lower_case)
     outputs = check_texts("hypotheses", hypotheses)
     targets = _check_references(references)
-    _check_equal("references", targets, "hypotheses", outputs)
+    _check_same_length("references", targets, "hypotheses", outputs)
     if not outputs:
-        raise ValueError("`hypotheses` must hold one output at least. Received: none.")
+        raise ValueError("`hypotheses` must have at least one output. Received: none.")
     if sources is not None:
-        outputs, targets = _by_source(check_texts("sources", sources), outputs, targets)
-    cased = outputs, targets
+        outputs, targets = _merge_sources(
+            check_texts("sources", sources), outputs, targets
+        )
+    original = outputs, targets
     if lower_case:
         outputs = [output.lower() for output in outputs]
         targets = [[text.lower() for text in texts] for texts in targets]
     scores: dict[str, float] = {}
     signatures: dict[str, str] = {}
     for name in names:
-        if name in _OF_SACREBLEU:
-            metric = _sacrebleu(name, tokenize, lower_case)
-            # Lower-cased by itself, so that its signature says so.
-            scores[name] = _corpus_score(metric, *cased)
+        if name in _SACREBLEU_METRICS:
+            metric = _build_sacrebleu_metric(name, tokenize, lower_case)
+            # sacrebleu converts to lower case itself and notes it in the signature.
+            scores[name] = _corpus_score(metric, *original)
             signatures[name] = str(metric.get_signature())
         elif name == "per":
             scores[name] = _token_error_rate(outputs, targets)
         else:
             rows = zip(outputs, targets, strict=True)
-            right = sum(output in texts for output, texts in rows)
-            share = right if name == "exact_match" else len(outputs) - right
-            scores[name] = share / len(outputs)
+            correct = sum(output in texts for output, texts in rows)
+            count = correct if name == "exact_match" else len(outputs) - correct
+            scores[name] = count / len(outputs)
     return TextScores(scores, signatures)
 
 
 def group_references(
     sources: Iterable[str], references: Iterable[str | Iterable[str]]
 ) -> tuple[list[str], list[list[str]]]:
-    """Merges the rows of one source into one row with several references.
+    """Merges the rows with the same source into one row with several references.
 
     Args:
         sources: Strings.
-        references: For each of them a string, or a list of strings.
+        references: For each source a string, or a list of strings.
 
     Returns:
-        A tuple of the sources, each once, in the order in which they first appear, and
-        for each the list of its references, likewise.
+        A tuple of two lists: the distinct sources, and for each the list of its
+        distinct references, both in the order of their first appearance.
 
     Raises:
-        TypeError: If one of them does not hold strings.
-        ValueError: If there are not as many references as sources, or a source has
-            none.
+        TypeError: If an argument has the wrong type.
+        ValueError: If the numbers of sources and references differ, or a source has no
+            reference.
 
     Example:
         >>> from kseq.evaluation import group_references
@@ -163,7 +168,7 @@ def group_references(
         (['READ', 'DOG'], [['R IY D', 'R EH D'], ['D AO G']])
     """
     texts, targets = check_texts("sources", sources), _check_references(references)
-    _check_equal("references", targets, "sources", texts)
+    _check_same_length("references", targets, "sources", texts)
     groups: dict[str, dict[str, None]] = {}
     for source, row in zip(texts, targets, strict=True):
         groups.setdefault(source, {}).update(dict.fromkeys(row))
@@ -180,7 +185,7 @@ def _check_metric(name: Any) -> str:
 
 
 def _check_references(references: Iterable[str | Iterable[str]]) -> list[list[str]]:
-    """Returns for each output the list of its references."""
+    """Returns the list of references of each output."""
     if isinstance(references, str) or not isinstance(references, Iterable):
         raise TypeError(
             "`references` must be a list of strings or of lists of strings. Received: "
@@ -192,48 +197,49 @@ def _check_references(references: Iterable[str | Iterable[str]]) -> list[list[st
         rows.append(check_texts(f"references[{index}]", texts))
         if not rows[-1]:
             raise ValueError(
-                "`references` must hold one reference at least for each output. "
+                "`references` must have at least one reference for each output. "
                 f"Received: none at index {index}."
             )
     return rows
 
 
-def _check_equal(
+def _check_same_length(
     name: str, rows: Sequence[Any], other: str, others: Sequence[Any]
 ) -> None:
     if len(rows) != len(others):
         raise ValueError(
-            f"`{name}` must be as many as `{other}`. Received: {len(rows)} and "
-            f"{len(others)}."
+            f"`{name}` must have as many items as `{other}`, {len(others)}. Received: "
+            f"{len(rows)}."
         )
 
 
-def _by_source(
+def _merge_sources(
     sources: list[str], outputs: list[str], targets: list[list[str]]
 ) -> tuple[list[str], list[list[str]]]:
-    """Returns an output and all references of each source."""
-    _check_equal("sources", sources, "hypotheses", outputs)
+    """Returns the output and all references of each source."""
+    _check_same_length("sources", sources, "hypotheses", outputs)
     first: dict[str, str] = {}
     for source, output in zip(sources, outputs, strict=True):
         if first.setdefault(source, output) != output:
             raise ValueError(
-                "`hypotheses` must be the same for one source wherever `sources` has "
-                f"it. Received: {first[source]!r} and {output!r} for {source!r}; leave "
-                "`sources` out to score each row by itself."
+                "`hypotheses` must have one output for each source. Received: "
+                f"{first[source]!r} and {output!r} for {source!r}. Leave `sources` out "
+                "to evaluate each row by itself."
             )
     return list(first.values()), group_references(sources, targets)[1]
 
 
-def _sacrebleu(name: str, tokenize: str | None, lower_case: bool) -> Metric:
-    """Makes a metric of sacrebleu, after its own defaults but for the case in TER."""
+def _build_sacrebleu_metric(
+    name: str, tokenize: str | None, lower_case: bool
+) -> Metric:
+    """Builds a metric with the defaults of sacrebleu, except that TER has case."""
     try:
         from sacrebleu.metrics.bleu import BLEU
         from sacrebleu.metrics.chrf import CHRF
         from sacrebleu.metrics.ter import TER
     except ImportError as error:
         raise ImportError(
-            f"The metric {name!r} needs sacrebleu, which is missing: "
-            "pip install 'kseq[text]'"
+            f"The metric {name!r} needs sacrebleu: pip install 'kseq[text]'"
         ) from error
     if name == "chrf":
         return CHRF(lowercase=lower_case)
@@ -244,21 +250,18 @@ def _sacrebleu(name: str, tokenize: str | None, lower_case: bool) -> Metric:
             f"`tokenize` must be one of {', '.join(map(repr, BLEU.TOKENIZERS))}. "
             f"Received: {tokenize!r}."
         )
-    # `force` only leaves out the warning about texts that look tokenized.
+    # `force` only suppresses the warning about texts that look tokenized.
     return BLEU(lowercase=lower_case, tokenize=tokenize, force=True)
 
 
 def _corpus_score(
     metric: Metric, outputs: list[str], targets: list[list[str]]
 ) -> float:
-    # sacrebleu wants the first references of all outputs, the second ones, ...; None
-    # stands where an output has no more.
-    most = max(map(len, targets))
-    streams = [
-        [texts[k] if k < len(texts) else None for texts in targets] for k in range(most)
-    ]
-    found = metric.corpus_score(outputs, streams)  # type: ignore[arg-type]
-    return float(found.score)
+    # sacrebleu takes lists of the first, second, ... references of all outputs, with
+    # None for a missing reference.
+    columns = list(map(list, itertools.zip_longest(*targets)))
+    result = metric.corpus_score(outputs, columns)
+    return float(result.score)
 
 
 def _token_error_rate(outputs: list[str], targets: list[list[str]]) -> float:
@@ -266,8 +269,7 @@ def _token_error_rate(outputs: list[str], targets: list[list[str]]) -> float:
         from rapidfuzz.distance import Levenshtein
     except ImportError as error:
         raise ImportError(
-            "The metric 'per' needs rapidfuzz, which is missing: "
-            "pip install 'kseq[text]'"
+            "The metric 'per' needs rapidfuzz: pip install 'kseq[text]'"
         ) from error
     edits = tokens = 0
     for output, texts in zip(outputs, targets, strict=True):
@@ -275,13 +277,13 @@ def _token_error_rate(outputs: list[str], targets: list[list[str]]) -> float:
         distances = []
         for text in texts:
             reference = text.split()
-            # The fewest edits; of equals, the longest reference.
+            # The fewest edits first, then the longest reference.
             distances.append((Levenshtein.distance(words, reference), -len(reference)))
         distance, length = min(distances)
         edits += distance
         tokens -= length
     if edits and not tokens:
         raise ValueError(
-            "`references` must hold tokens for the metric 'per'. Received: empty ones."
+            "`references` must have tokens for the metric 'per'. Received: empty texts."
         )
     return edits / tokens if tokens else 0.0

@@ -1,4 +1,4 @@
-"""Pictures of training and of attention. Needs matplotlib, from the extra `plot`."""
+"""Plots of training and attention. Needs matplotlib, from the extra `plot`."""
 
 import os
 import unicodedata
@@ -19,15 +19,16 @@ def learning_curve(
     ax: "Axes | None" = None,
     path: str | os.PathLike[str] | None = None,
 ) -> "Axes":
-    """Draws metrics over the epochs, training dashed and validation solid.
+    """Plots metrics over the epochs, training dashed and validation solid.
 
     Args:
-        history: What `model.fit` returns, or a mapping from names to lists of values.
-            Fewer values of validation than epochs are set an even distance apart.
-        metrics: Names to draw, without `val_`. Default: all but the loss and the
-            learning rate; the loss where there is nothing else.
-        ax: Matplotlib axes to draw into. Default: new ones.
-        path: Where to save the picture; the suffix names the format. Default: nowhere.
+        history: The result of `model.fit`, or a mapping from names to lists of values.
+            If there are fewer validation values than epochs, they are spaced evenly.
+        metrics: Names to plot, without `val_`. Default: all except the loss and the
+            learning rate, or the loss if there is no other metric.
+        ax: Matplotlib axes to plot into. Default: new axes.
+        path: File to save the plot to; the suffix is the format. Default: None, not
+            saved.
 
     Returns:
         The axes.
@@ -57,7 +58,7 @@ def learning_curve(
         (line,) = ax.plot(epochs, values[metric], "--", marker=marker, label=metric)
         validation = values.get(f"val_{metric}")
         if validation is not None:
-            # Validation may run every few epochs only; a history does not say which.
+            # A history does not say which epochs had a validation.
             stride = len(values[metric]) // max(len(validation), 1) or 1
             ax.plot(
                 [stride * (k + 1) for k in range(len(validation))],
@@ -81,27 +82,29 @@ def training_curves(
     best: Mapping[str, int] | None = None,
     path: str | os.PathLike[str] | None = None,
 ) -> "Figure":
-    """Draws what trainings have come to, checkpoint by checkpoint, to compare them.
+    """Plots the metrics of training runs over the updates, to compare the runs.
 
-    A panel for each metric, a colour for each training; training dashed and validation
-    solid over the updates. A panel whose values span more than a factor of ten is
-    logarithmic, unless one is 0 or below.
+    Each metric has a panel and each run a colour; training is dashed and validation
+    solid. A panel is logarithmic if its values are positive and span more than a factor
+    of ten.
 
     Args:
-        runs: Mapping from names to the table of a training, `metrics.csv` as a pandas
-            DataFrame: columns `checkpoint`, `updates`, `train_...` and `valid_...`.
-        metrics: Names to draw, without `train_` and `valid_`. Default: all that were
-            measured on validation data, but for the loss.
-        best: Mapping from names of trainings to the number of the best checkpoint,
-            which is marked. Default: none is.
-        path: Where to save the picture; the suffix names the format. Default: nowhere.
+        runs: Mapping from names to the histories of runs, `metrics.csv` as a pandas
+            DataFrame with the columns `checkpoint`, `updates`, `train_...` and
+            `valid_...`.
+        metrics: Names to plot, without `train_` and `valid_`. Default: all metrics of
+            the validation data except the loss.
+        best: Mapping from names of runs to the number of the best checkpoint, which is
+            marked. Default: None, no mark.
+        path: File to save the plot to; the suffix is the format. Default: None, not
+            saved.
 
     Returns:
         The matplotlib figure.
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If there is no training, or a metric is in none of them.
+        ValueError: If there is no run, or no run has a metric.
 
     Example:
         >>> import pandas as pd
@@ -120,7 +123,7 @@ def training_curves(
         ['perplexity', 'bleu']
     """
     if not runs:
-        raise ValueError("`runs` must hold a training at least. Received: none.")
+        raise ValueError("`runs` must have at least one run. Received: none.")
     measured = dict.fromkeys(
         column.removeprefix("valid_")
         for frame in runs.values()
@@ -134,13 +137,13 @@ def training_curves(
             raise ValueError(
                 f"`metrics` must be among {list(measured)}. Received: {name!r}."
             )
-    across = min(len(metrics), 3)
-    down = -(-len(metrics) // across)
-    figure = _new_figure((max(3.8 * across, 5), 3.2 * down + 0.5))
+    columns = min(len(metrics), 3)
+    rows = -(-len(metrics) // columns)
+    figure = _new_figure((max(3.8 * columns, 5), 3.2 * rows + 0.5))
     for number, metric in enumerate(metrics, start=1):
-        ax = figure.add_subplot(down, across, number)
+        ax = figure.add_subplot(rows, columns, number)
         for k, (name, frame) in enumerate(runs.items()):
-            _curves(ax, frame, metric, f"C{k % 10}", (best or {}).get(name))
+            _plot_metric(ax, frame, metric, f"C{k % 10}", (best or {}).get(name))
         values = np.concatenate([np.asarray(line.get_ydata()) for line in ax.lines])
         values = values[np.isfinite(values)]
         if len(values) and values.min() > 0 and values.max() > 10 * values.min():
@@ -150,14 +153,16 @@ def training_curves(
         ax.set_xlabel("updates")
         _label_counts(ax.xaxis)
         ax.grid(alpha=0.3)
-    _curves_legend(figure, runs, bool(best))
+    _add_legend(figure, runs, bool(best))
     if path is not None:
         figure.savefig(path)
     return figure
 
 
-def _curves(ax: "Axes", frame: Any, metric: str, color: str, best: int | None) -> None:
-    """Draws one metric of one training."""
+def _plot_metric(
+    ax: "Axes", frame: Any, metric: str, color: str, best: int | None
+) -> None:
+    """Plots one metric of one run."""
     marker = _marker(len(frame))
     for prefix, style in (("train", "--"), ("valid", "-")):
         column = f"{prefix}_{metric}"
@@ -176,8 +181,8 @@ def _curves(ax: "Axes", frame: Any, metric: str, color: str, best: int | None) -
         )
 
 
-def _curves_legend(figure: "Figure", runs: Mapping[str, Any], has_best: bool) -> None:
-    """Says below the panels what colours, lines and marks mean."""
+def _add_legend(figure: "Figure", runs: Mapping[str, Any], has_best: bool) -> None:
+    """Adds a legend of colours, lines and marks below the panels."""
     from matplotlib.lines import Line2D
 
     handles = [
@@ -212,23 +217,24 @@ def attention_map(
     ax: "Axes | None" = None,
     path: str | os.PathLike[str] | None = None,
 ) -> "Axes":
-    """Draws which source tokens each target token attends to, as a map of weights.
+    """Plots attention weights as a map of source and target tokens.
 
-    The source runs along the top and the target down the side; a cell is the darker
-    the larger its weight, from 0 to 1 in every picture, so that two can be compared.
+    Source tokens are columns and target tokens are rows. A larger weight is darker, on
+    the same scale from 0 to 1 in each plot.
 
-    Tokens stand as they are given, but what could not be seen is made visible: an
-    empty token as `∅`, a space at an end of a token as `␣`, line breaks, tabs and other
-    blanks as Python escapes them. A script that matplotlib's font lacks needs another
-    one: `matplotlib.rcParams["font.family"] = ["DejaVu Sans", "Noto Sans JP"]`.
+    Invisible characters are made visible: an empty token is `∅`, a space at the start
+    or end of a token is `␣`, and line breaks, tabs and other blanks are escaped as in
+    Python. For a script that matplotlib's font lacks, choose another font:
+    `matplotlib.rcParams["font.family"] = ["DejaVu Sans", "Noto Sans JP"]`.
 
     Args:
         source: The source tokens.
         target: The target tokens.
-        weights: Attention weights (target, source), each from 0 to 1.
-        ax: Matplotlib axes to draw into. Default: new ones, of a figure that grows with
-            the number of tokens.
-        path: Where to save the picture; the suffix names the format. Default: nowhere.
+        weights: Attention weights from 0 to 1, of shape (target, source).
+        ax: Matplotlib axes to plot into. Default: new axes, with a size for the number
+            of tokens.
+        path: File to save the plot to; the suffix is the format. Default: None, not
+            saved.
 
     Returns:
         The axes.
@@ -236,8 +242,8 @@ def attention_map(
     Raises:
         ImportError: If matplotlib is not installed.
         TypeError: If the tokens are not lists of strings.
-        ValueError: If there are no tokens on a side, or the weights are not of the
-            shape (target, source), or not from 0 to 1.
+        ValueError: If a side has no tokens, or the weights have another shape or are
+            not from 0 to 1.
 
     Example:
         >>> from kseq.plotting import attention_map
@@ -252,9 +258,9 @@ def attention_map(
             raise TypeError(
                 f"`{name}` must be a list of strings. Received: {tokens!r}."
             )
-        labels[name] = [_visible(token) for token in tokens]
+        labels[name] = [_make_visible(token) for token in tokens]
         if not labels[name]:
-            raise ValueError(f"`{name}` must have a token. Received: none.")
+            raise ValueError(f"`{name}` must have at least one token. Received: none.")
     shape = (len(labels["target"]), len(labels["source"]))
     values = np.asarray(weights, "float64")  # (target, source)
     if values.shape != shape:
@@ -262,10 +268,10 @@ def attention_map(
             f"`weights` must have the shape (target, source), here {shape}. "
             f"Received: {values.shape}."
         )
-    # Beyond the limits by what half precision may round, no more.
+    # With a tolerance for half precision.
     if not ((values >= -0.001) & (values <= 1.001)).all():
         raise ValueError(
-            "`weights` must be from 0 to 1. Received: numbers from "
+            "`weights` must be from 0 to 1. Received: values from "
             f"{values.min():.4g} to {values.max():.4g}."
         )
     if ax is None:
@@ -273,7 +279,7 @@ def attention_map(
     figure = cast("Figure", ax.get_figure(root=True))
     image = ax.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     figure.colorbar(image, ax=ax, label="attention weight", shrink=0.8)
-    # Not as formulas: a token may well have dollar signs.
+    # Dollar signs in a token must not start a formula.
     ax.set_xticks(
         range(shape[1]),
         labels["source"],
@@ -287,13 +293,13 @@ def attention_map(
     ax.xaxis.set_label_position("top")
     ax.set_xlabel("source")
     ax.set_ylabel("target")
-    # Lines between the cells, by which the eye finds a token's row and column.
+    # Lines between the cells make it easy to find a token's row and column.
     ax.set_xticks(np.arange(1, shape[1]) - 0.5, minor=True)
     ax.set_yticks(np.arange(1, shape[0]) - 0.5, minor=True)
     ax.grid(which="minor", color="0.85", linewidth=0.5)
     ax.tick_params(which="minor", length=0)
     if path is not None:
-        # The layout knows nothing of square cells: labels would be cut off.
+        # The constrained layout ignores square cells and would clip the labels.
         figure.savefig(path, bbox_inches="tight")
     return ax
 
@@ -304,21 +310,21 @@ def sweep(
     log: Sequence[str] | None = None,
     path: str | os.PathLike[str] | None = None,
 ) -> "Figure":
-    """Draws the score of a sweep's trials against each hyperparameter.
+    """Plots the scores of a sweep's trials over each hyperparameter.
 
-    Numbers are points along an axis. Names, and numbers of which there are four or
-    fewer, are columns of points with a line at their mean. The best trial is marked;
-    failed ones, and those in which a hyperparameter had no value, are left out.
+    A hyperparameter with more than four numbers is a scatter plot. Other values are
+    columns of points, with a line at the mean. The best trial is marked. Trials that
+    failed, or that lack a value of the hyperparameter, are left out.
 
     Args:
-        frame: The pandas DataFrame of `kseq.tuning.results`, or one like it, with a
+        frame: A pandas DataFrame from `kseq.tuning.results`, or a similar one with a
             column `score`.
-        hyperparameters: Columns to draw. Default: those that the frame says are
-            hyperparameters and that differ between trials; in a frame without such
-            notes, read from a CSV file, all between `score` and `seconds`.
-        log: Those of them to be drawn on a logarithmic axis. Default: those that the
-            frame says were sampled so.
-        path: File to save the picture to, `"sweep.png"`. Default: none.
+        hyperparameters: Columns to plot. Default: the hyperparameters in `frame.attrs`
+            that differ between trials; without `attrs`, as in a frame from a CSV file,
+            the columns between `score` and `seconds`.
+        log: Hyperparameters with a logarithmic axis. Default: the ones that `attrs`
+            says were sampled logarithmically.
+        path: File to save the plot to, such as `"sweep.png"`. Default: None, not saved.
 
     Returns:
         The matplotlib figure, one panel for each hyperparameter.
@@ -344,7 +350,7 @@ def sweep(
         names = notes.get(
             "hyperparameters", columns[columns.index("score") + 1 : after]
         )
-        # Those with a slash are keras-tuner's own.
+        # keras-tuner's own hyperparameters have a slash.
         names = [n for n in names if "/" not in n and done[n].nunique(dropna=False) > 1]
     else:
         names = list(hyperparameters)
@@ -360,75 +366,72 @@ def sweep(
             "Received: none."
         )
     rows = -(-len(names) // 4)
-    across = -(-len(names) // rows)
-    figure = _new_figure((max(2.6 * across, 4), 2.8 * rows))
-    best = (
-        done["score"].idxmin()
-        if notes.get("direction") == "min"
-        else (done["score"].idxmax())
-    )
+    panels_per_row = -(-len(names) // rows)
+    figure = _new_figure((max(2.6 * panels_per_row, 4), 2.8 * rows))
+    is_min = notes.get("direction") == "min"
+    best = done["score"].idxmin() if is_min else done["score"].idxmax()
     first = None
     for number, name in enumerate(names, start=1):
-        ax = figure.add_subplot(rows, across, number, sharey=first)
+        ax = figure.add_subplot(rows, panels_per_row, number, sharey=first)
         first = first or ax
-        if (number - 1) % across == 0:
+        if (number - 1) % panels_per_row == 0:
             ax.set_ylabel(str(notes.get("objective") or "score"))
         is_log = name in (notes.get("log", ()) if log is None else log)
-        _score_against(ax, done[done[name].notna()], name, is_log, best)
+        _plot_scores(ax, done[done[name].notna()], name, is_log, best)
     if path is not None:
         figure.savefig(path)
     return figure
 
 
-def _score_against(ax: "Axes", done: Any, name: str, is_log: bool, best: Any) -> None:
+def _plot_scores(ax: "Axes", done: Any, name: str, is_log: bool, best: Any) -> None:
     numeric = done[name].map(lambda v: isinstance(v, int | float)).all()
     boolean = done[name].map(lambda v: isinstance(v, bool)).any()
     values = sorted(done[name].unique(), key=None if numeric else str)
     scores = done["score"]
     if numeric and not boolean and (len(values) > 4 or is_log):
-        places = done[name].astype(float)
-        ax.scatter(places, scores, alpha=0.7)
+        x = done[name].astype(float)
+        ax.scatter(x, scores, alpha=0.7)
         if is_log:
             ax.set_xscale("log")
             _label_logarithmic(ax.xaxis)
-        elif (places == places.round()).all():
+        elif (x == x.round()).all():
             _label_counts(ax.xaxis)
     else:
         columns = done[name].map(values.index)
-        # Side by side in the order of the trials, so that equal scores are seen.
-        turn = (
+        # Points with equal scores are side by side, in the order of the trials.
+        rank = (
             done.groupby(columns).cumcount()
             - (columns.map(columns.value_counts()) - 1) / 2
         )
-        widest = columns.value_counts().max()
-        places = columns + 0.5 * turn / max(widest, 5)
-        ax.scatter(places, scores, alpha=0.7)
+        most = columns.value_counts().max()
+        x = columns + 0.5 * rank / max(most, 5)
+        ax.scatter(x, scores, alpha=0.7)
         for column, mean in scores.groupby(columns).mean().items():
             ax.hlines(mean, column - 0.35, column + 0.35, color="0.5", zorder=0)
         ax.set_xticks(range(len(values)), [str(value) for value in values])
         ax.set_xlim(-0.6, len(values) - 0.4)
-    if best in places.index:
-        ax.scatter(places[best], scores[best], marker="*", s=150, color="C1", zorder=3)
+    if best in x.index:
+        ax.scatter(x[best], scores[best], marker="*", s=150, color="C1", zorder=3)
     ax.set_xlabel(name)
     ax.grid(alpha=0.3)
 
 
 def _marker(points: int) -> str:
-    """Returns the marker of a line: one through a single point is invisible."""
+    """Returns the marker of a line: a line with a single point is invisible."""
     return "." if points <= 30 else ""
 
 
 def _label_counts(axis: "Axis") -> None:
-    """Labels an axis of epochs, updates or other counts by whole numbers alone."""
+    """Labels an axis of counts with integers only."""
     from matplotlib.ticker import MaxNLocator
 
-    # One whole number is enough: with fewer than `min_n_ticks` it takes fractions.
+    # With fewer than `min_n_ticks` integers the locator would use fractions.
     locator = MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
     axis.set_major_locator(locator)
 
 
 def _label_logarithmic(axis: "Axis") -> None:
-    """Labels an axis by plain numbers, few enough to be read."""
+    """Labels a logarithmic axis with a few plain numbers."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     low, high = axis.get_view_interval()
@@ -437,8 +440,8 @@ def _label_logarithmic(axis: "Axis") -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _visible(token: str) -> str:
-    """Writes a token so that nothing in it is invisible."""
+def _make_visible(token: str) -> str:
+    """Replaces invisible characters of a token by visible ones."""
     if not token:
         return "∅"
     bare = token.strip(" ")
@@ -454,11 +457,11 @@ def _visible(token: str) -> str:
 
 
 def _map_size(source: list[str], target: list[str]) -> tuple[float, float]:
-    """Returns the size in inches at which every token of a map can be read."""
+    """Returns the size in inches at which each token of a map is readable."""
     cell, letter = 0.28, 0.09
-    across = cell * len(source) + letter * max(map(len, target))
-    down = cell * len(target) + letter * max(map(len, source))
-    return max(across + 1.8, 4.0), max(down + 0.8, 3.0)
+    width = cell * len(source) + letter * max(map(len, target))
+    height = cell * len(target) + letter * max(map(len, source))
+    return max(width + 1.8, 4.0), max(height + 0.8, 3.0)
 
 
 def _new_axes() -> "Axes":
@@ -470,10 +473,8 @@ def _new_figure(size: tuple[float, float]) -> "Figure":
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError(
-            "Plots need matplotlib, which is not installed: pip install 'kseq[plot]'"
-        ) from error
-    # Not through pyplot: it keeps every figure, and may want a screen.
+        raise ImportError("Plots need matplotlib: pip install 'kseq[plot]'") from error
+    # pyplot would keep every figure in memory, and may need a screen.
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure

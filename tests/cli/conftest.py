@@ -1,4 +1,4 @@
-"""A tiny training in a folder, made once, and how tests call the command."""
+"""A small training run, shared by the tests, and a function to call the command."""
 
 import dataclasses
 import math

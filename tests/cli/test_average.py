@@ -1,4 +1,4 @@
-"""`kseq average`: which checkpoints, and the folder that comes of it."""
+"""`kseq average`: the choice of checkpoints and the new folder."""
 
 import json
 import shutil
@@ -62,7 +62,7 @@ def test_the_new_folder_translates(
     kseq: Kseq, run_folder: Path, tmp_path: Path
 ) -> None:
     result = kseq("average", "-m", run_folder, "-o", tmp_path / "mean", "-c", 2)
-    assert result.out == f"{tmp_path / 'mean'}: the mean of checkpoints 2\n"
+    assert result.out == f"{tmp_path / 'mean'}: mean of checkpoints 2\n"
     mean = Translator.load(tmp_path / "mean")
     one = Translator.load(run_folder, checkpoint=2)
     texts = ["0 1 2", "2 2"]
@@ -70,7 +70,7 @@ def test_the_new_folder_translates(
     assert mean.source_vocab == one.source_vocab
 
 
-def test_the_new_folder_tells_where_it_is_from(
+def test_the_new_folder_names_its_checkpoints(
     kseq: Kseq, run_folder: Path, tmp_path: Path
 ) -> None:
     kseq("average", "-m", run_folder, "-o", tmp_path / "mean", "-c", 1, 2)
@@ -86,7 +86,7 @@ def test_a_tokenizer_is_copied(kseq: Kseq, run_folder: Path, tmp_path: Path) -> 
     assert (tmp_path / "mean/tokenizer.source.model").read_bytes() == b"pieces"
 
 
-def test_what_is_there_is_replaced_on_request_only(
+def test_an_existing_folder_is_replaced_only_with_overwrite(
     kseq: Kseq, run_folder: Path, tmp_path: Path
 ) -> None:
     call = ("average", "-m", run_folder, "-n", 1, "-o")
@@ -116,7 +116,7 @@ def test_errors_are_one_line(kseq: Kseq, run_folder: Path, tmp_path: Path) -> No
     assert not (tmp_path / "newer").exists()
 
 
-def test_without_figures_the_way_out_is_told(
+def test_a_run_without_metrics_suggests_choose_last(
     kseq: Kseq, measured: Path, tmp_path: Path
 ) -> None:
     (measured / "metrics.csv").unlink()

@@ -1,4 +1,4 @@
-"""`--config` and `--print-config`: what a file may hold, and what it means."""
+"""`--config` and `--print-config`: valid files and their errors."""
 
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def test_one_value_is_a_list_of_one(options: Any) -> None:
     assert options("model: [M, N]\n", "translate")["model"] == ["M", "N"]
 
 
-def test_a_value_is_read_as_the_text_after_a_flag(options: Any) -> None:
+def test_a_value_is_converted_like_the_text_after_a_flag(options: Any) -> None:
     found = options(
         "beam_width: '3'\ninput: 1e3\nmodel: 07\navoid: [1, no]", "translate"
     )
@@ -76,32 +76,32 @@ def test_a_value_is_read_as_the_text_after_a_flag(options: Any) -> None:
     assert options("learning_rate: 1e-3", "train")["learning_rate"] == 0.001
 
 
-def test_a_name_may_be_written_as_in_the_help(options: Any) -> None:
+def test_a_name_may_have_dashes_or_underscores(options: Any) -> None:
     assert options("batch-size: 3\nmax_length: 4", "translate")["batch_size"] == 3
     assert options("folder: here", "inspect")["folder"] == "here"
-    assert options("out: here", "data", "copy")["output"] == "here"
+    assert options("output: here", "data", "copy")["output"] == "here"
 
 
-def test_null_is_no_value_and_in_quotes_a_name(options: Any) -> None:
+def test_null_is_none_and_quoted_null_is_a_name(options: Any) -> None:
     found = options("input: 'null'\nbeam_width: null\nnbest:\navoid: ~", "translate")
     assert (found["input"], found["beam_width"]) == ("null", None)
     assert (found["nbest"], found["avoid"]) == (1, [])
 
 
-def test_a_flag_that_is_null_is_a_file_of_that_name(
+def test_the_text_null_after_a_flag_is_a_file_name(
     kseq: Kseq, run_folder: Path
 ) -> None:
     found = kseq("translate", "-m", run_folder, "-i", "null")
     assert_one_line(found, 1, "--input: there is no file 'null'")
 
 
-def test_a_null_undoes_what_a_preset_chooses(options: Any) -> None:
+def test_null_replaces_the_value_of_a_preset(options: Any) -> None:
     chosen = options("preset: sockeye-seqcopy", "train")
     undone = options("preset: sockeye-seqcopy\nattention: null", "train")
     assert (chosen["attention"], undone["attention"]) == ("dot", None)
 
 
-def test_a_flag_has_precedence_wherever_it_stands(kseq: Kseq, tmp_path: Path) -> None:
+def test_a_flag_has_precedence_in_any_position(kseq: Kseq, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("beam_width: 3\nnbest: 2\n")
     for flags in (["--beam", "4", "--config", path], ["--config", path, "--beam", "4"]):
@@ -116,10 +116,16 @@ def test_an_empty_file_changes_nothing(options: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("modell: M", "line 1: there is no option 'modell'. Did you mean 'model'?"),
-        ("config: c", "line 1: there is no option 'config'"),
-        ("beam_width: 3\nbeam_width: 4", "line 2: 'beam_width' is in line 1 already"),
-        ("batch-size: 3\nbatch_size: 4", "line 2: 'batch_size' is in line 1 already"),
+        ("modell: M", "line 1: unknown option 'modell'. Did you mean 'model'?"),
+        ("config: c", "line 1: unknown option 'config'"),
+        (
+            "beam_width: 3\nbeam_width: 4",
+            "line 2: 'beam_width' is already set in line 1",
+        ),
+        (
+            "batch-size: 3\nbatch_size: 4",
+            "line 2: 'batch_size' is already set in line 1",
+        ),
         (
             "beam_width: many",
             "line 1: 'beam_width' must be an integer. Received: 'many'.",
@@ -141,7 +147,7 @@ def test_an_empty_file_changes_nothing(options: Any) -> None:
         ("\x00", "is not YAML"),
     ],
 )
-def test_a_mistake_in_a_file_is_told_with_its_line(
+def test_an_error_in_a_file_names_its_line(
     kseq: Kseq, tmp_path: Path, text: str, message: str
 ) -> None:
     path = tmp_path / "config.yaml"
@@ -149,6 +155,6 @@ def test_a_mistake_in_a_file_is_told_with_its_line(
     assert_one_line(kseq("translate", "--config", path), 2, str(path), message)
 
 
-def test_a_file_that_is_not_there_is_told(kseq: Kseq, tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(kseq: Kseq, tmp_path: Path) -> None:
     assert_one_line(kseq("score", "--config", "no.yaml"), 2, "--config", "no.yaml")
     assert_one_line(kseq("score", "--config", tmp_path), 2, "--config", "directory")

@@ -1,4 +1,4 @@
-"""`kseq data`: what it writes, and what it refuses."""
+"""`kseq data`: the files that it writes, and its errors."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kseq.cli.data import _MADE
+from kseq.cli.data import _GENERATED
 from kseq.data import AdditionTask, CopyTask, Vocabulary, tasks
 from kseq.sagemaker import read_recordio
 
@@ -39,27 +39,29 @@ def test_the_defaults_of_copy_are_those_of_the_tutorial(
     assert lines(tmp_path / "data/train.target") == sources
 
 
-@pytest.mark.parametrize("task", sorted(_MADE))
+@pytest.mark.parametrize("task", sorted(_GENERATED))
 def test_every_line_of_a_task_has_its_answer(
     kseq: Kseq, tmp_path: Path, task: str
 ) -> None:
     assert kseq("data", task, "-o", tmp_path, *SMALL, "--test-size", 5).status == 0
-    answer: Callable[[str], str] = getattr(tasks, _MADE[task].kind)().answer
+    answer: Callable[[str], str] = getattr(tasks, _GENERATED[task].class_name)().answer
     for name, size in (("train", 40), ("dev", 10), ("test", 5)):
         sources = lines(tmp_path / f"{name}.source")
         assert lines(tmp_path / f"{name}.target") == [answer(text) for text in sources]
         assert len(sources) == size
 
 
-@pytest.mark.parametrize("task", sorted(_MADE))
+@pytest.mark.parametrize("task", sorted(_GENERATED))
 def test_the_defaults_are_those_of_the_task(task: str) -> None:
-    made = getattr(tasks, _MADE[task].kind)()
-    defaults = {name: default for name, (default, _) in _MADE[task].options.items()}
+    made = getattr(tasks, _GENERATED[task].class_name)()
+    defaults = {
+        name: default for name, (default, _) in _GENERATED[task].options.items()
+    }
     assert {name: getattr(made, name) for name in defaults} == defaults
 
 
 @given(digits=st.integers(1, 4), terms=st.integers(2, 3))
-def test_justified_sums_have_one_width(
+def test_sums_with_fixed_width_have_one_width(
     tmp_path_factory: pytest.TempPathFactory, digits: int, terms: int
 ) -> None:
     from kseq.cli import main
@@ -84,7 +86,7 @@ def test_the_same_seed_writes_the_same_files(kseq: Kseq, tmp_path: Path) -> None
     assert first == second != other
 
 
-def test_a_file_that_is_there_is_replaced_on_request_only(
+def test_an_existing_file_is_replaced_only_with_overwrite(
     kseq: Kseq, tmp_path: Path
 ) -> None:
     (tmp_path / "dev.target").write_text("mine\n")
@@ -105,15 +107,13 @@ def test_options_may_come_from_a_file(kseq: Kseq, tmp_path: Path) -> None:
     assert symbols == {"0", "1", "2"}
 
 
-def test_a_corpus_of_which_a_file_is_missing_writes_nothing(
-    kseq: Kseq, tmp_path: Path
-) -> None:
+def test_an_incomplete_corpus_writes_nothing(kseq: Kseq, tmp_path: Path) -> None:
     result = kseq("data", "multi30k", "--data", tmp_path, "-o", tmp_path / "out")
     assert_one_line(result, 1, "train.de.gz")
     assert not (tmp_path / "out").exists()
 
 
-def test_pronunciations_are_written_one_a_line_and_a_missing_test_set_is_told(
+def test_cmudict_is_written_without_a_missing_test_set(
     kseq: Kseq, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kseq.data.corpora import public
@@ -132,7 +132,7 @@ def test_pronunciations_are_written_one_a_line_and_a_missing_test_set_is_told(
     monkeypatch.setattr(public, "fetch", unverified)
     result = kseq("data", "cmudict", "--data", tmp_path, "-o", tmp_path / "out")
     assert result.status == 0
-    assert "Without test.source and test.target" in result.err
+    assert "test.source and test.target are not written" in result.err
     assert "1 left out: 1 of words in the development set" in result.err
     # With all pronunciations of its words.
     assert lines(tmp_path / "out/dev.target") == ["D AO G", "D AO G"]
@@ -156,7 +156,7 @@ def test_pronunciations_are_written_one_a_line_and_a_missing_test_set_is_told(
         (("prepare", "-o", "x", "-s", "y"), ["--source", "--target"]),
     ],
 )
-def test_a_mistake_in_the_usage_is_one_line(
+def test_a_usage_error_is_one_line(
     kseq: Kseq, arguments: tuple[str, ...], words: list[str]
 ) -> None:
     assert_one_line(kseq("data", *arguments), 2, *words)
@@ -194,7 +194,7 @@ def test_prepared_data_train_a_model(kseq: Kseq, texts: Path, tmp_path: Path) ->
     assert found["vocabularies"]["source"]["first_tokens"][0] == " "
 
 
-def test_preparing_never_replaces_a_training_or_foreign_files(
+def test_prepare_never_replaces_a_run_or_other_files(
     kseq: Kseq, texts: Path, run_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
@@ -240,7 +240,7 @@ def test_recordio_writes_the_four_files_of_a_training_job(
     assert read == [[("b b a", "y x"), ("c", "z z")], [("a <unk>", "x")]]
 
 
-def test_recordio_takes_limits_one_vocabulary_or_given_ones(
+def test_recordio_uses_limits_shared_and_given_vocabularies(
     kseq: Kseq, tmp_path: Path
 ) -> None:
     flags = ["data", "recordio", *parallel(tmp_path), "-o", tmp_path / "job"]
@@ -259,4 +259,4 @@ def test_recordio_takes_limits_one_vocabulary_or_given_ones(
     assert_one_line(both, 2, "--shared-vocab")
     none = kseq(*flags, "--max-vocab-size", 0, "--overwrite")
     assert_one_line(none, 2, "--max-vocab-size must be")
-    assert_one_line(kseq(*flags[:4], "-o", tmp_path), 2, "--target FILE is required")
+    assert_one_line(kseq(*flags[:4], "-o", tmp_path), 2, "-t FILE is required")

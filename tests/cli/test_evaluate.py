@@ -1,4 +1,4 @@
-"""`kseq evaluate`: of models, of ensembles, and of outputs that are there."""
+"""`kseq evaluate`: models, ensembles and given outputs."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def dev(texts: Path) -> tuple[object, ...]:
     return "-s", texts / "dev.source", "-t", texts / "dev.target"
 
 
-def test_the_figures_are_those_of_the_training(
+def test_the_metrics_equal_those_of_training(
     kseq: Kseq, run_folder: Path, dev: tuple[object, ...]
 ) -> None:
     frame = pd.read_csv(run_folder / "metrics.csv").set_index("checkpoint")
@@ -37,7 +37,7 @@ def _sources(dev: tuple[object, ...]) -> list[str]:
     return Path(str(dev[1])).read_text().splitlines()
 
 
-def test_a_person_is_shown_the_default_metrics_with_signatures(
+def test_the_text_output_has_the_default_metrics_with_signatures(
     kseq: Kseq, run_folder: Path, dev: tuple[object, ...]
 ) -> None:
     result = kseq("evaluate", "-m", run_folder, *dev)
@@ -49,7 +49,7 @@ def test_a_person_is_shown_the_default_metrics_with_signatures(
     assert "12 pairs; none left out" in result.err
 
 
-def test_every_metric_of_the_model_is_measured(
+def test_each_metric_of_the_model_is_computed(
     kseq: Kseq, run_folder: Path, dev: tuple[object, ...]
 ) -> None:
     names = ("token_accuracy", "sequence_accuracy", "free_running_perplexity", "per")
@@ -63,7 +63,7 @@ def test_every_metric_of_the_model_is_measured(
     assert 0 < found["metrics"]["token_accuracy"] <= 1
 
 
-def test_outputs_are_written_and_measure_the_same(
+def test_written_outputs_have_the_same_metrics(
     kseq: Kseq, run_folder: Path, dev: tuple[object, ...], tmp_path: Path
 ) -> None:
     file = tmp_path / "new" / "outputs"
@@ -81,9 +81,7 @@ def test_outputs_are_written_and_measure_the_same(
     assert found["pairs"] == same["pairs"] == len(outputs) == len(sources)
 
 
-def test_rows_of_one_source_are_one_with_several_references(
-    kseq: Kseq, tmp_path: Path
-) -> None:
+def test_rows_with_the_same_source_are_merged(kseq: Kseq, tmp_path: Path) -> None:
     for name, text in (
         ("s", "READ\nDOG\nREAD\n"),
         ("t", "R IY D\nD AO G\nR EH D\n"),
@@ -99,7 +97,7 @@ def test_rows_of_one_source_are_one_with_several_references(
     assert (by_source["pairs"], by_source["sources"]) == (3, 2)
 
 
-def test_case_and_tokenizer_are_the_callers(kseq: Kseq, tmp_path: Path) -> None:
+def test_lower_case_and_tokenizer_are_applied(kseq: Kseq, tmp_path: Path) -> None:
     (tmp_path / "h").write_text("a Dog, there it is\n")
     (tmp_path / "t").write_text("A dog , there it is\n")
     call = ("evaluate", "--hypotheses", tmp_path / "h", "-t", tmp_path / "t", "--json")
@@ -116,19 +114,19 @@ def test_case_and_tokenizer_are_the_callers(kseq: Kseq, tmp_path: Path) -> None:
     assert "case:lc" in found["signatures"]["bleu"]
 
 
-def test_pairs_with_an_empty_side_are_left_out_and_told(
+def test_pairs_with_an_empty_side_are_dropped_with_a_message(
     kseq: Kseq, tmp_path: Path
 ) -> None:
     (tmp_path / "h").write_text("a\nb\n\n")
     (tmp_path / "t").write_text("a\n\nc\n")
     call = ("evaluate", "--hypotheses", tmp_path / "h", "-t", tmp_path / "t", "--json")
     result = kseq(*call, "--metrics", "exact_match")
-    assert "1 of 3 pairs" in result.err
+    assert "dropped 1 of 3 pairs" in result.err
     found = json.loads(result.out)
     assert (found["pairs"], found["metrics"]) == (2, {"exact_match": 0.5})
 
 
-def test_several_models_are_measured_as_one(
+def test_several_models_are_evaluated_as_an_ensemble(
     kseq: Kseq, run_folder: Path, other_folder: Path, dev: tuple[object, ...]
 ) -> None:
     metrics = ("--metrics", "perplexity", "exact_match", "--json")
@@ -147,7 +145,7 @@ def test_a_table_is_read(kseq: Kseq, run_folder: Path, tmp_path: Path) -> None:
     assert json.loads(kseq("evaluate", "-m", run_folder, *table).out)["pairs"] == 2
 
 
-def test_outputs_are_a_line_for_each_pair_and_are_measured_as_they_were(
+def test_outputs_with_line_breaks_are_one_line_each(
     kseq: Kseq, breaking_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "x.csv").write_text('source,target\nab,"\n\n"\na,"\n"\n')
@@ -201,7 +199,7 @@ def test_errors_are_one_line(
     assert_one_line(kseq(*short), 1, "short", "12", "1")
 
 
-def test_outputs_from_a_pipe_are_measured_without_tensorflow(texts: Path) -> None:
+def test_outputs_from_a_pipe_are_evaluated_without_tensorflow(texts: Path) -> None:
     script = (
         "import sys; from kseq.cli import main; "
         "status = main(sys.argv[1:]); "

@@ -1,4 +1,4 @@
-"""`kseq COMMAND --help`: quick, and every flag has its words."""
+"""`kseq COMMAND --help`: quick and complete."""
 
 import dataclasses
 import importlib
@@ -54,11 +54,11 @@ def test_the_help_is_shown_with_the_usage(kseq: Kseq, name: str) -> None:
     assert result.out.startswith(f"usage: kseq {name}")
 
 
-def test_an_unknown_command_is_told_the_near_one(kseq: Kseq) -> None:
+def test_an_unknown_command_suggests_the_nearest(kseq: Kseq) -> None:
     assert_one_line(kseq("evalute"), 2, "'evalute'", "Did you mean `evaluate`?")
 
 
-def test_an_error_shows_where_it_came_from_on_request(kseq: Kseq) -> None:
+def test_debug_shows_the_traceback(kseq: Kseq) -> None:
     result = kseq("inspect", "nix", "--debug")
     assert result.status == 1
     assert "Traceback" in result.err
@@ -79,8 +79,8 @@ def test_the_help_is_short_and_leads_to_all_options(kseq: Kseq, name: str) -> No
     for action in _parser(name)._actions:
         assert set(action.option_strings) <= flags | {"-h", *action.option_strings[:1]}
         assert action.help
-    if "further options" in shown:
-        assert f"further options: kseq {name} --help-all" in shown
+    if "more options" in shown:
+        assert f"more options: kseq {name} --help-all" in shown
 
 
 @pytest.mark.parametrize("kind", [TrainingSettings, DataSettings])
@@ -89,7 +89,7 @@ def test_errors_in_settings_name_their_flags(kind: type) -> None:
     for field in dataclasses.fields(kind):
         with pytest.raises((TypeError, ValueError)) as caught:
             kind(**{field.name: object()})
-        message = parser.with_flags(str(caught.value))
+        message = parser.replace_by_flags(str(caught.value))
         assert message.startswith(f"--{field.name.replace('_', '-')} must be ")
 
 
@@ -106,14 +106,14 @@ def test_errors_in_settings_name_their_flags(kind: type) -> None:
         ("vocab", "`paths`: there is no file 'x'.", "--input: there is no file 'x'."),
     ],
 )  # fmt: skip
-def test_flags_take_the_place_of_arguments_in_errors(
+def test_errors_name_flags_instead_of_arguments(
     name: str, message: str, wanted: str
 ) -> None:
-    assert _parser(name).with_flags(message) == wanted
+    assert _parser(name).replace_by_flags(message) == wanted
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_value_of_the_wrong_kind_is_told_with_its_flag(kseq: Kseq, name: str) -> None:
+def test_a_value_of_the_wrong_type_names_its_flag(kseq: Kseq, name: str) -> None:
     for action in _parser(name)._actions:
         kinds = getattr(action.type, "options", ())
         if action.option_strings and kinds and kinds[0] in (int, float):

@@ -1,4 +1,4 @@
-"""`kseq inspect`: every kind of folder, at every moment, without TensorFlow."""
+"""`kseq inspect`: each kind of folder, in each state, without TensorFlow."""
 
 import json
 import shutil
@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 import kseq as package
-from kseq.cli.inspect import look_into
+from kseq.cli.inspect import inspect_folder
 
 from .conftest import CHECKPOINT_UPDATES, UPDATES, Kseq, assert_one_line
 
 
-def test_a_training_is_described(kseq: Kseq, run_folder: Path, texts: Path) -> None:
+def test_a_run_is_described(kseq: Kseq, run_folder: Path, texts: Path) -> None:
     found = json.loads(kseq("inspect", run_folder, "--json").out)
     assert found["kind"] == "training"
     assert found["kseq_version"] == package.__version__
@@ -32,23 +32,23 @@ def test_a_training_is_described(kseq: Kseq, run_folder: Path, texts: Path) -> N
 
 def test_the_parameters_are_those_of_the_model(run_folder: Path) -> None:
     model = package.load_model(run_folder)
-    found = look_into(str(run_folder))["parameters"]
+    found = inspect_folder(str(run_folder))["parameters"]
     assert found["total"] == model.count_params()
     layers = {layer.name: layer.count_params() for layer in model.layers}
     assert found["layers"] == {name: n for name, n in layers.items() if n}
 
 
-def test_a_person_is_shown_the_best_checkpoint_and_how_to_use_it(
+def test_the_text_output_marks_the_best_checkpoint(
     kseq: Kseq, run_folder: Path
 ) -> None:
-    best = look_into(str(run_folder))["best_checkpoint"]
+    best = inspect_folder(str(run_folder))["best_checkpoint"]
     lines = kseq("inspect", run_folder).out.splitlines()
     (marked,) = [line.split() for line in lines if line.startswith("  *")]
     assert marked[1] == str(best)
     assert f"  kseq translate -m {run_folder} < FILE" in lines
 
 
-def test_all_settings_are_shown_on_request(kseq: Kseq, run_folder: Path) -> None:
+def test_all_shows_every_setting(kseq: Kseq, run_folder: Path) -> None:
     found = json.loads(kseq("inspect", run_folder, "--json", "--all").out)
     assert found["architecture"]["cell"] == "lstm"
     assert found["training"]["optimizer"] == "adam"
@@ -63,11 +63,11 @@ def test_a_saved_translator_is_described(
     assert found["kind"] == "model"
     assert found["history"] == []
     assert found["checkpoints"] == []
-    assert found["parameters"] == look_into(str(run_folder))["parameters"]
+    assert found["parameters"] == inspect_folder(str(run_folder))["parameters"]
     assert kseq("inspect", tmp_path / "saved").status == 0
 
 
-def test_a_training_is_described_before_its_first_checkpoint(
+def test_a_run_is_described_before_its_first_checkpoint(
     kseq: Kseq, run_folder: Path, tmp_path: Path
 ) -> None:
     young = tmp_path / "young"
@@ -86,7 +86,7 @@ def test_a_training_is_described_before_its_first_checkpoint(
     assert found["vocabularies"] == {}
 
 
-def test_a_checkpoint_that_was_removed_is_told(
+def test_a_removed_checkpoint_is_marked(
     kseq: Kseq, run_folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(run_folder, tmp_path / "run")

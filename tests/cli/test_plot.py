@@ -1,4 +1,4 @@
-"""`kseq plot`: pictures of trainings and of attention."""
+"""`kseq plot`: plots of runs and of attention weights."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,6 @@ import pandas as pd
 import pytest
 
 from kseq import Translator, plotting
-from kseq.cli.folders import read_history
-from kseq.storage.model_folder import ModelFolder
 
 from .conftest import Kseq, assert_one_line
 
@@ -31,7 +29,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return found
 
 
-def test_trainings_are_compared_panel_by_panel(
+def test_each_metric_has_a_panel_with_all_runs(
     kseq: Kseq, run_folder: Path, other_folder: Path, drawn: list[Any], tmp_path: Path
 ) -> None:
     picture = tmp_path / "new" / "curves.png"
@@ -53,7 +51,7 @@ def test_trainings_are_compared_panel_by_panel(
     ]
 
 
-def test_the_curves_are_those_of_the_table(
+def test_the_curves_equal_the_metrics_of_the_run(
     kseq: Kseq, run_folder: Path, drawn: list[Any], tmp_path: Path
 ) -> None:
     kseq("plot", run_folder, "-o", tmp_path / "c.svg", "--metrics", "perplexity")
@@ -66,7 +64,7 @@ def test_the_curves_are_those_of_the_table(
     assert list(best.get_xdata()) == [row["updates"]]
 
 
-def test_the_attention_is_that_of_the_greedy_output(
+def test_the_attention_weights_equal_those_of_greedy_search(
     kseq: Kseq, run_folder: Path, drawn: list[Any], tmp_path: Path
 ) -> None:
     call = ("plot", run_folder, "--attention", "2 0 1", "-o", tmp_path / "a.png")
@@ -82,32 +80,13 @@ def test_the_attention_is_that_of_the_greedy_output(
     np.testing.assert_allclose(ax.images[0].get_array(), found.attention)
 
 
-def test_the_best_is_the_first_of_equals_and_follows_the_metrics_direction(
-    run_folder: Path, tmp_path: Path
-) -> None:
-    settings = (run_folder / "settings.yaml").read_text()
-    frame = pd.read_csv(run_folder / "metrics.csv")
-    frame["valid_perplexity"] = [2.0, 1.0, 1.0]
-    frame["valid_exact_match"] = [0.1, 0.9, 0.2]
-    frame.loc[0, "valid_exact_match"] = np.nan
-    for metric, best in (("perplexity", 2), ("exact_match", 2)):
-        text = settings.replace(
-            "optimized_metric: perplexity", f"optimized_metric: {metric}"
-        )
-        (tmp_path / "settings.yaml").write_text(text)
-        frame.to_csv(tmp_path / "metrics.csv", index=False)
-        history = read_history(ModelFolder(tmp_path))
-        assert history is not None
-        assert (history.metric, history.best) == (metric, best)
-
-
 def test_errors_are_one_line(
     kseq: Kseq, run_folder: Path, other_folder: Path, tmp_path: Path
 ) -> None:
     picture = tmp_path / "p.png"
     call = ("plot", run_folder, "-o", picture)
     assert_one_line(kseq("plot", "-o", picture), 2, "FOLDER is required")
-    assert_one_line(kseq("plot", run_folder), 2, "-o FILE.png")
+    assert_one_line(kseq("plot", run_folder), 2, "-o FILE is required")
     assert_one_line(kseq("plot", run_folder, "-o", "p.txt"), 2, "p.txt", ".svg")
     assert_one_line(kseq("plot", "nix", "-o", picture), 1, "'nix'")
     assert_one_line(kseq(*call, "--metrics", "ter"), 2, "ter", "exact_match")
@@ -120,36 +99,3 @@ def test_errors_are_one_line(
     assert_one_line(kseq(*both), 2, "one model")
     assert_one_line(kseq("plot", other_folder, *attend[2:], "0"), 1, "no attention")
     assert not picture.exists()
-
-
-def table(**columns: list[float]) -> pd.DataFrame:
-    rows = range(1, 1 + len(next(iter(columns.values()))))
-    return pd.DataFrame(
-        {"checkpoint": rows, "updates": [10 * k for k in rows], **columns}
-    )
-
-
-def test_a_metric_that_one_training_lacks_is_drawn_of_the_other() -> None:
-    runs = {
-        "a": table(valid_loss=[2.0, 1.0], valid_bleu=[1.0, 30.0]),
-        "b": table(valid_loss=[2.0, 1.5]),
-    }
-    (ax,) = plotting.training_curves(runs, best={"a": 2, "b": 1}).axes
-    assert ax.get_title() == "bleu"
-    curve, best = ax.lines
-    assert list(curve.get_ydata()) == [1.0, 30.0]
-    assert list(best.get_ydata()) == [30.0]
-    assert ax.get_yscale() == "log"
-
-
-def test_values_that_reach_zero_are_drawn_on_a_linear_axis() -> None:
-    frame = table(valid_bleu=[0.0, 30.0], valid_per=[np.nan, 0.5])
-    axes = plotting.training_curves({"a": frame}).axes
-    assert [ax.get_yscale() for ax in axes] == ["linear", "linear"]
-
-
-def test_curves_of_nothing_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"`runs` .*none"):
-        plotting.training_curves({})
-    with pytest.raises(ValueError, match=r"`metrics` .*'bleu'.*'ter'"):
-        plotting.training_curves({"a": table(valid_bleu=[1.0])}, ["ter"])

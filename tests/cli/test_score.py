@@ -1,4 +1,4 @@
-"""`kseq score`: a log-probability a line."""
+"""`kseq score`: one log-probability per line."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from kseq import Translator
 from .conftest import Kseq, assert_one_line
 
 
-def test_the_scores_are_those_of_the_model_in_order(
+def test_the_scores_equal_those_of_the_model_in_order(
     kseq: Kseq, run_folder: Path, texts: Path
 ) -> None:
     source, target = texts / "dev.source", texts / "dev.target"
@@ -21,7 +21,7 @@ def test_the_scores_are_those_of_the_model_in_order(
     assert [float(line) for line in found.out.splitlines()] == pytest.approx(wanted)
 
 
-def test_tokens_have_scores_of_their_own(
+def test_json_has_the_log_probability_of_each_token(
     kseq: Kseq, run_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "s").write_text("0 1\n\n2\n")
@@ -42,7 +42,7 @@ def test_tokens_have_scores_of_their_own(
     )
 
 
-def test_a_row_is_a_line_of_json_whatever_its_tokens(
+def test_tokens_that_are_line_breaks_stay_on_one_line(
     kseq: Kseq, breaking_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "s").write_text("ab\n")
@@ -53,7 +53,7 @@ def test_a_row_is_a_line_of_json_whatever_its_tokens(
     assert tokens == ["\x85", "\u2028", "</s>"]
 
 
-def test_several_models_score_as_one(
+def test_several_models_score_as_an_ensemble(
     kseq: Kseq, run_folder: Path, other_folder: Path, texts: Path
 ) -> None:
     data = ("-s", texts / "dev.source", "-t", texts / "dev.target")

@@ -1,4 +1,4 @@
-"""Standard streams: UTF-8 in any locale, closed, full, or left by their reader."""
+"""Standard streams: UTF-8 in any locale; closed, full and broken streams."""
 
 import os
 import signal
@@ -60,7 +60,7 @@ def test_input_is_utf8_in_a_locale_without_it(tmp_path: Path) -> None:
         ("2> /dev/full", 0, ""),
     ],
 )
-def test_a_stream_that_fails_is_told_in_a_line_if_anywhere(
+def test_a_failing_stream_is_one_line_of_error(
     tmp_path: Path, redirections: str, status: int, message: str
 ) -> None:
     call = ("data", "copy", "-o", "d", "--train-size", "3", "--dev-size", "1")
@@ -75,15 +75,13 @@ def test_a_stream_that_fails_is_told_in_a_line_if_anywhere(
 
 
 @pytest.mark.parametrize("call", [("--help",), ("train", "--help-all"), ("nix",)])
-def test_a_full_disk_is_told_once_also_of_help(
-    tmp_path: Path, call: tuple[str, ...]
-) -> None:
+def test_a_full_disk_is_reported_once(tmp_path: Path, call: tuple[str, ...]) -> None:
     found = shell("> /dev/full", *call, cwd=tmp_path)
     assert found.returncode in (1, 2)
     assert found.stderr.count("\n") == 1
 
 
-def test_closed_input_is_told(tmp_path: Path) -> None:
+def test_closed_input_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("a\n")
     call = ("evaluate", "--hypotheses", "-", "-t", "t", "--metrics", "exact_match")
     found = shell("<&-", *call, cwd=tmp_path)
@@ -94,7 +92,7 @@ def test_closed_input_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
 )
-def test_a_signal_ends_it_without_a_word(
+def test_a_signal_ends_the_command_silently(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
     (tmp_path / "target.txt").write_text("a\n")

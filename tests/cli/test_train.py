@@ -1,4 +1,4 @@
-"""`kseq train`: flags, files of settings, resuming, and how mistakes are told."""
+"""`kseq train`: flags, configuration files, resuming, and errors."""
 
 import json
 import re
@@ -112,12 +112,12 @@ def metrics(folder: Path) -> pd.DataFrame:
 # What it does.
 
 
-def test_two_files_and_a_name_make_a_model(trained: Path) -> None:
+def test_files_and_a_folder_are_enough_to_train(trained: Path) -> None:
     assert list(metrics(trained)["updates"]) == [1, 2]
     assert len(Translator.load(trained).translate(["1 2"])) == 1
 
 
-def test_it_says_what_it_does_on_stderr_alone(
+def test_messages_go_to_stderr_only(
     tmp_path: Path, files: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = str(tmp_path / "run")
@@ -129,7 +129,7 @@ def test_it_says_what_it_does_on_stderr_alone(
     assert err.splitlines()[-1] == f"{folder}: best checkpoint 1, after 1 updates"
 
 
-def test_the_record_of_a_run_makes_the_run_again(trained: Path, tmp_path: Path) -> None:
+def test_the_settings_file_reproduces_the_run(trained: Path, tmp_path: Path) -> None:
     settings = str(trained / "settings.yaml")
     again = tmp_path / "again"
     assert main(["train", "--config", settings, "-o", str(again), "--quiet"]) == 0
@@ -137,7 +137,7 @@ def test_the_record_of_a_run_makes_the_run_again(trained: Path, tmp_path: Path) 
     assert (again / "settings.yaml").read_bytes() == Path(settings).read_bytes()
 
 
-def test_a_model_of_justified_sums_takes_and_gives_plain_ones(
+def test_a_model_with_fixed_width_accepts_plain_texts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, run = str(tmp_path / "data"), str(tmp_path / "run")
@@ -162,7 +162,7 @@ def test_a_model_of_justified_sums_takes_and_gives_plain_ones(
     assert outputs[0] == outputs[1] == translator.translate(["325+78", "", "9+1"])
     assert outputs[0] == [output.strip(" ") for output in outputs[0]]
     assert main(["inspect", run]) == 0
-    assert "cut by characters, justified to 7" in capsys.readouterr().out
+    assert "tokenizer characters, fixed width 7" in capsys.readouterr().out
 
 
 def test_resume_alone_takes_the_settings_of_the_folder(
@@ -200,7 +200,7 @@ def test_resuming_from_another_folder_finds_the_files_or_takes_their_new_paths(
     assert main([*call({}, 2), "--resume"]) == 0
     for path in here.values():
         shutil.move(tmp_path / path, tmp_path / "moved" / path.name)
-    assert "If the data has moved" in refused([*call({}, 3), "--resume"], 1)
+    assert "If you moved the data" in refused([*call({}, 3), "--resume"], 1)
     moved = {flag: Path("../moved", path.name) for flag, path in here.items()}
     assert main([*call(moved, 3), "--resume"]) == 0
     before = (tmp_path / "run/settings.yaml").read_text()
@@ -214,7 +214,7 @@ def test_resuming_from_another_folder_finds_the_files_or_takes_their_new_paths(
     assert list(metrics(tmp_path / "run")["updates"]) == [1, 2, 3]
 
 
-def test_a_start_that_failed_is_no_run_that_is_in_the_way(
+def test_a_failed_start_does_not_block_the_folder(
     tmp_path: Path, files: list[str], asked: Any, refused: Any
 ) -> None:
     folder = str(tmp_path / "run")
@@ -228,7 +228,7 @@ def test_a_start_that_failed_is_no_run_that_is_in_the_way(
 # Where its settings come from.
 
 
-def test_a_flag_goes_before_a_file_and_a_file_before_a_preset(
+def test_flags_override_files_and_files_override_presets(
     tmp_path: Path, files: list[str], asked: Any
 ) -> None:
     config = tmp_path / "config.yaml"
@@ -285,13 +285,15 @@ def test_flags_choose_how_it_trains(
     )
 
 
-def test_a_ratio_is_a_number_too(tmp_path: Path, files: list[str], asked: Any) -> None:
+def test_the_teacher_forcing_ratio_may_be_a_number(
+    tmp_path: Path, files: list[str], asked: Any
+) -> None:
     argv = ["train", *files, "-o", str(tmp_path / "run"), "--quiet"]
     assert main([*argv, "--teacher-forcing-ratio", "0.5"]) == 0
     assert asked["settings"].teacher_forcing_ratio in (0.5, "0.5")
 
 
-def test_without_flags_everything_is_as_in_python(
+def test_the_defaults_equal_those_in_python(
     tmp_path: Path, files: list[str], asked: Any
 ) -> None:
     assert main(["train", *files, "-o", str(tmp_path / "run"), "--quiet"]) == 0
@@ -319,7 +321,7 @@ def test_several_files_of_a_side_are_one_corpus(
         (["--units", "many"], "units"),
         (["--metrics", "blue"], "--metrics must be one of"),
         (["--preset", "adding"], "--preset must be one of addition, "),
-        (["--resume", "--overwrite"], "--resume and --overwrite exclude each other"),
+        (["--resume", "--overwrite"], "use --resume or --overwrite, not both"),
         (["--optimizer", "sgd", "--beta-1", "0.5"], "'sgd' has no --beta-1"),
         (["--teacher-forcing-ratio", "cosine:9"], "--teacher-forcing-ratio"),
         (["--learning-rate", "0"], "--learning-rate must be a finite number"),
@@ -328,7 +330,7 @@ def test_several_files_of_a_side_are_one_corpus(
         (["--dropout", "0.2"], "--dropout acts between layers"),
     ],
 )
-def test_mistakes_in_the_usage_exit_2_and_write_nothing(
+def test_usage_errors_exit_2_and_write_nothing(
     tmp_path: Path, files: list[str], refused: Any, flags: Any, message: str
 ) -> None:
     folder = tmp_path / "run"
@@ -338,11 +340,11 @@ def test_mistakes_in_the_usage_exit_2_and_write_nothing(
     assert not folder.exists()
 
 
-def test_data_must_be_told(refused: Any) -> None:
+def test_data_is_required(refused: Any) -> None:
     assert "training data must be given" in refused(["train", "-o", "run"], 2)
 
 
-def test_a_folder_must_be_named(files: list[str], refused: Any) -> None:
+def test_a_folder_is_required(files: list[str], refused: Any) -> None:
     assert "-o FOLDER is required" in refused(["train", *files], 2)
 
 
@@ -355,7 +357,7 @@ def test_an_unknown_name_in_a_file_is_refused(
     assert "unitz" in refused(argv, 2)
 
 
-def test_a_run_is_not_replaced_unasked(
+def test_a_run_is_replaced_only_with_overwrite(
     trained: Path, files: list[str], refused: Any
 ) -> None:
     before = (trained / "model.keras").read_bytes()
@@ -364,7 +366,7 @@ def test_a_run_is_not_replaced_unasked(
     assert (trained / "model.keras").read_bytes() == before
 
 
-def test_resuming_with_other_settings_is_told_with_both_values(
+def test_resuming_with_other_settings_names_both_values(
     trained: Path, refused: Any
 ) -> None:
     argv = ["train", "-o", str(trained), "--resume", "--units", "6", "--seed", "1"]
@@ -395,7 +397,7 @@ def test_a_divergence_exits_1_with_the_reason(
     assert re.search(r"worse than guessing .* a learning rate of 1e\+06: lower", line)
 
 
-def test_a_place_that_cannot_be_written_is_named(
+def test_a_folder_that_cannot_be_written_is_named(
     tmp_path: Path, files: list[str], refused: Any
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -446,7 +448,7 @@ def test_help_has_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
                 assert re.search(rf"--{name.replace('_', '-')}\b", shown), name
 
 
-def test_without_a_command_it_shows_those_there_are(
+def test_without_a_command_the_help_lists_all(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for argv, status in (([], 2), (["--help"], 0)):
@@ -455,10 +457,10 @@ def test_without_a_command_it_shows_those_there_are(
         assert all(f"\n  {name} " in shown for name in COMMANDS)
 
 
-def test_a_command_that_is_not_there_is_refused_with_the_nearest(refused: Any) -> None:
-    assert "no command 'trian'. Did you mean `train`?" in refused(["trian"], 2)
+def test_an_unknown_command_suggests_the_nearest(refused: Any) -> None:
+    assert "unknown command 'trian'. Did you mean `train`?" in refused(["trian"], 2)
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert re.fullmatch(r"kseq \S+\n", capsys.readouterr().out)

@@ -1,4 +1,4 @@
-"""`kseq translate`: a line in, a line out, in order and at once."""
+"""`kseq translate`: one line per text, in order and without delay."""
 
 import json
 import math
@@ -36,7 +36,7 @@ def translator(run_folder: Path) -> Translator:
 
 
 @pytest.mark.parametrize("output", ["text", "scores", "alignments", "json"])
-def test_a_line_in_is_a_line_out_whatever_the_model_puts_out(
+def test_outputs_that_are_line_breaks_stay_on_one_line(
     kseq: Kseq, breaking_folder: Path, tmp_path: Path, output: str
 ) -> None:
     (tmp_path / "in.txt").write_text("ab\na\nbbb\n")
@@ -64,7 +64,7 @@ def test_a_line_in_is_a_line_out_whatever_the_model_puts_out(
     assert [text.encode().decode("unicode_escape") for text in texts] == expected
 
 
-def test_each_line_has_its_output_the_empty_one_an_empty_one(
+def test_each_line_has_its_output_and_an_empty_line_an_empty_one(
     kseq: Kseq, run_folder: Path, source: Path, translator: Translator
 ) -> None:
     found = kseq("translate", "-m", run_folder, "-i", source)
@@ -83,7 +83,7 @@ def test_each_line_has_its_output_the_empty_one_an_empty_one(
         (["--avoid", "0 1", "9"], BeamSearch(5, forbidden=[[4, 5]])),
     ],
 )
-def test_the_search_is_the_one_that_is_asked_for(
+def test_the_flags_choose_the_search(
     kseq: Kseq,
     run_folder: Path,
     source: Path,
@@ -118,7 +118,7 @@ def test_several_models_decode_together(
     assert found.out.split("\n")[:-1] == Translator.load(both).translate(LINES)
 
 
-def test_of_several_outputs_each_has_a_line(
+def test_nbest_prints_each_output_on_its_own_line(
     kseq: Kseq, run_folder: Path, source: Path
 ) -> None:
     argv = ("translate", "-m", run_folder, "-i", source, "--nbest", "3")
@@ -132,7 +132,7 @@ def test_of_several_outputs_each_has_a_line(
         assert len({text for _, text in rows[3 * k : 3 * k + 3]}) == 3
 
 
-def test_json_says_all_there_is(kseq: Kseq, run_folder: Path, source: Path) -> None:
+def test_json_has_all_fields(kseq: Kseq, run_folder: Path, source: Path) -> None:
     argv = ("translate", "-m", run_folder, "-i", source, "--output", "json")
     found = [json.loads(line) for line in kseq(*argv, "--nbest", "2").out.splitlines()]
     assert [row["source"] for row in found] == LINES
@@ -156,7 +156,7 @@ def test_without_attention_json_has_none(
     assert "attention" not in found[0]["outputs"][0]
 
 
-def test_alignments_are_those_of_the_attention(
+def test_alignments_follow_the_attention_weights(
     kseq: Kseq, run_folder: Path, source: Path
 ) -> None:
     argv = ("translate", "-m", run_folder, "-i", source, "--output")
@@ -205,7 +205,7 @@ def test_flags_without_an_effect_are_refused(
     assert_one_line(found, 2, word)
 
 
-def test_a_model_must_be_named(kseq: Kseq) -> None:
+def test_a_model_is_required(kseq: Kseq) -> None:
     assert_one_line(kseq("translate"), 2, "-m FOLDER is required")
 
 
@@ -214,7 +214,7 @@ def test_a_checkpoint_of_several_models_is_refused(
 ) -> None:
     both = (run_folder, other_folder)
     found = kseq("translate", "-m", *both, "-c", "1", "-i", source)
-    assert_one_line(found, 2, "-c needs one model")
+    assert_one_line(found, 2, "-c needs a single model")
 
 
 def test_there_are_no_alignments_without_attention(
@@ -224,7 +224,7 @@ def test_there_are_no_alignments_without_attention(
     assert_one_line(kseq(*argv), 1, "no attention")
 
 
-def test_a_checkpoint_that_is_not_there_is_told_with_those_that_are(
+def test_a_missing_checkpoint_lists_the_existing_ones(
     kseq: Kseq, run_folder: Path, source: Path
 ) -> None:
     found = kseq("translate", "-m", run_folder, "-c", "7", "-i", source)
@@ -245,11 +245,11 @@ def test_a_damaged_folder_is_named(
     assert_one_line(kseq("translate", "-m", folder, "-i", source), 1, name)
 
 
-def test_a_file_that_is_not_there_is_named(kseq: Kseq, run_folder: Path) -> None:
+def test_a_missing_file_is_named(kseq: Kseq, run_folder: Path) -> None:
     assert_one_line(kseq("translate", "-m", run_folder, "-i", "no.txt"), 1, "no.txt")
 
 
-def test_lines_before_one_that_is_not_utf8_are_answered(
+def test_lines_before_an_invalid_one_are_decoded(
     kseq: Kseq, run_folder: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "source.txt"
@@ -263,7 +263,7 @@ def test_lines_before_one_that_is_not_utf8_are_answered(
 # Pipes.
 
 
-def test_a_reader_that_has_gone_ends_it_quietly(
+def test_a_closed_pipe_ends_the_command_silently(
     run_folder: Path, source: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     reader, writer = os.pipe()
@@ -290,7 +290,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_line_is_answered_before_the_next_is_sent(
+def test_a_line_is_decoded_before_the_next_arrives(
     run_folder: Path, translator: Translator
 ) -> None:
     with start("-m", str(run_folder), "--beam", "1") as process:
@@ -318,19 +318,19 @@ def test_a_failure_does_not_wait_for_the_input(tmp_path: Path) -> None:
     assert "missing' is not the folder of a model" in err
 
 
-def test_lines_are_cut_into_chunks_as_they_come(
+def test_lines_are_read_in_chunks(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from kseq.cli.translate import _Lines
+    from kseq.cli.translate import _LineReader
 
     path = tmp_path / "lines.txt"
     path.write_text("".join(f"{k}\n" for k in range(100)))
-    chunks = list(_Lines(str(path)).chunks(7))
+    chunks = list(_LineReader(str(path)).chunks(7))
     assert [line for chunk in chunks for line in chunk] == [str(k) for k in range(100)]
     assert max(map(len, chunks)) <= 7
 
 
-def test_a_line_without_an_end_is_a_line(
+def test_a_last_line_without_a_line_end_is_decoded(
     kseq: Kseq, run_folder: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "source.txt"

@@ -14,7 +14,7 @@ from .conftest import Kseq, assert_one_line
 pytest.importorskip("matplotlib")
 
 
-def test_a_sweep_goes_on_and_its_best_model_translates(
+def test_a_sweep_resumes_and_its_best_model_translates(
     kseq: Kseq, texts: Path, tmp_path: Path
 ) -> None:
     space = tmp_path / "space.yaml"
@@ -51,7 +51,7 @@ def test_a_sweep_goes_on_and_its_best_model_translates(
     assert_one_line(kseq("inspect", folder), 1, str(folder / "best"))
 
 
-def test_a_space_is_read_as_it_is_written(tmp_path: Path) -> None:
+def test_a_search_space_is_converted(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(
         "units: [64, 128]\n"
@@ -94,7 +94,7 @@ def test_a_space_is_read_as_it_is_written(tmp_path: Path) -> None:
         ("!!python/object:os.system x", "not YAML"),
     ],
 )
-def test_a_wrong_space_is_named(
+def test_an_invalid_search_space_is_named(
     kseq: Kseq, texts: Path, tmp_path: Path, text: str, word: str
 ) -> None:
     (tmp_path / "space.yaml").write_text(text)

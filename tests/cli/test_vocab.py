@@ -1,4 +1,4 @@
-"""`kseq vocab`: a vocabulary that `kseq train` takes."""
+"""`kseq vocab`: a vocabulary for `kseq train`."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_vocabulary_is_that_of_the_files(
+def test_the_vocabulary_is_built_from_the_files(
     kseq: Kseq, file: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "new" / "vocab.json"
@@ -42,13 +42,13 @@ def test_the_report_as_json(kseq: Kseq, file: Path, tmp_path: Path) -> None:
     }
 
 
-def test_a_tokenizer_cuts_the_texts(kseq: Kseq, file: Path, tmp_path: Path) -> None:
+def test_the_tokenizer_is_used(kseq: Kseq, file: Path, tmp_path: Path) -> None:
     output = tmp_path / "v.json"
     kseq("vocab", "-i", file, "-o", output, "--tokenizer", "characters")
     assert "H" in Vocabulary.load(output, "characters")
 
 
-def test_training_takes_it(kseq: Kseq, texts: Path, tmp_path: Path) -> None:
+def test_train_accepts_the_vocabulary(kseq: Kseq, texts: Path, tmp_path: Path) -> None:
     output, data = tmp_path / "v.json", texts / "train.source"
     kseq("vocab", "-i", data, "-o", output, "--max-size", 2)
     result = kseq(
@@ -61,9 +61,7 @@ def test_training_takes_it(kseq: Kseq, texts: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run/vocab.source.json").read_bytes() == output.read_bytes()
 
 
-def test_a_trained_tokenizer_is_refused_with_the_way_out(
-    kseq: Kseq, file: Path, tmp_path: Path
-) -> None:
+def test_a_trained_tokenizer_is_refused(kseq: Kseq, file: Path, tmp_path: Path) -> None:
     options = ("-o", tmp_path / "v.json", "--tokenizer", "bpe:9")
     result = kseq("vocab", "-i", file, *options)
     assert_one_line(result, 2, "--tokenizer", "'bpe:9'", "kseq train")

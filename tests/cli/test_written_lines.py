@@ -1,4 +1,4 @@
-"""What commands write: a text is a line, whatever is in it."""
+"""Outputs of commands: a text is one line, also with line breaks in it."""
 
 import json
 from pathlib import Path
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kseq.cli.evaluate import _write
-from kseq.cli.translate import _shown
+from kseq.cli.evaluate import _write_outputs
+from kseq.cli.translate import _format_outputs
 
 # Where Python's `str.splitlines` ends a line.
 BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
@@ -24,11 +24,11 @@ OUTPUT = SimpleNamespace(
 
 
 @pytest.mark.parametrize("kind", ["text", "scores", "alignments", "json"])
-def test_an_output_is_one_line_whatever_its_characters(kind: str) -> None:
+def test_an_output_with_line_breaks_is_one_line(kind: str) -> None:
     vocab = SimpleNamespace(encode=lambda texts: [[4]], names=lambda ids: ["\u2028"])
     translator = SimpleNamespace(source_vocab=vocab)
     arguments = SimpleNamespace(output=kind, nbest=1)
-    shown = _shown("x", [OUTPUT], arguments, translator)
+    shown = _format_outputs("x", [OUTPUT], arguments, translator)
     (line,) = shown.splitlines()
     assert shown == f"{line}\n"
     if kind == "json":
@@ -41,7 +41,7 @@ def test_an_output_is_one_line_whatever_its_characters(kind: str) -> None:
 
 
 def test_written_outputs_are_a_line_for_each_pair(tmp_path: Path) -> None:
-    _write(str(tmp_path / "new" / "out"), [OUTPUT.text, "", "c"])
+    _write_outputs(str(tmp_path / "new" / "out"), [OUTPUT.text, "", "c"])
     lines = (tmp_path / "new" / "out").read_text().splitlines()
     assert len(lines) == 3
     assert lines[1:] == ["", "c"]

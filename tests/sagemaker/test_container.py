@@ -1,4 +1,4 @@
-"""SageMaker's container contract: a job and an endpoint, as processes, below a root."""
+"""SageMaker's container contract: a job and an endpoint as processes."""
 
 import csv
 import importlib.util
@@ -24,8 +24,9 @@ from kseq.data import Vocabulary
 from kseq.decoding import BeamSearch
 from kseq.sagemaker import write_recordio
 from kseq.sagemaker.hyperparameters import read_hyperparameters
-from kseq.sagemaker.messages import JSON, JSON_LINES, RECORDIO
-from kseq.sagemaker.recordio import read_records, record_bytes
+from kseq.sagemaker.messages import RECORDIO
+from kseq.sagemaker.records import encode_record, read_records
+from kseq.serving.messages import JSON, JSON_LINES
 
 WORDS = [f"w{k}" for k in range(6)]
 TEXTS = [" ".join(WORDS[(k * j + j) % 6] for j in range(1 + k % 4)) for k in range(60)]
@@ -84,7 +85,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return root, out
 
 
-def test_a_job_leaves_a_model_metrics_and_no_failure(trained: tuple[Path, str]) -> None:
+def test_a_job_writes_a_model_and_metrics_and_no_failure(
+    trained: tuple[Path, str],
+) -> None:
     root, out = trained
     model = {path.name for path in (root / "model").iterdir()}
     assert {"model.keras", "config.json", "serving.json"} <= model
@@ -117,7 +120,7 @@ def cloud() -> Any:
     return module
 
 
-def test_the_job_of_the_example_is_one_that_the_container_runs(
+def test_the_container_accepts_the_job_of_the_example(
     cloud: Any, trained: tuple[Path, str]
 ) -> None:
     root, out = trained
@@ -165,14 +168,14 @@ def test_an_endpoint_answers_in_the_three_formats(
             found = server.post(sent["Body"].encode(), sent["ContentType"])
             (prediction,) = json.loads(found)["predictions"]
             assert prediction == predictions[0]
-            cloud.draw(texts[0], prediction, tmp_path / "attention.png")
+            cloud.plot(texts[0], prediction, tmp_path / "attention.png")
             assert (tmp_path / "attention.png").stat().st_size > 1000
             lines = b"".join(json.dumps({"source": t}).encode() + b"\n" for t in texts)
             found = server.post(lines, JSON_LINES)
             assert [json.loads(x)["target"] for x in found.splitlines()] == expected
             vocab = translator.source_vocab
             records = b"".join(
-                record_bytes({"source": map(vocab.id, text.split())}) for text in texts
+                encode_record({"source": map(vocab.id, text.split())}) for text in texts
             )
             found = server.post(records, RECORDIO)
             ids = [each["target"] for _, each in read_records(io.BytesIO(found), "it")]
@@ -184,7 +187,7 @@ def test_an_endpoint_answers_in_the_three_formats(
             process.kill()
 
 
-def test_a_job_that_is_stopped_leaves_its_best_model_and_goes_on(
+def test_a_stopped_job_writes_its_best_model_and_resumes(
     tmp_path: Path, trained: tuple[Path, str]
 ) -> None:
     root = make_root(
@@ -244,20 +247,23 @@ HYPERPARAMETERS = "config/hyperparameters.json"
         (write(HYPERPARAMETERS, "{"), "is not JSON"),
         (write(HYPERPARAMETERS, "[]"), "must hold a JSON object"),
         (remove(HYPERPARAMETERS), "hyperparameters.json' is missing"),
-        (write("config/resourceconfig.json", {"hosts": ["a", "b"]}), "one machine"),
+        (
+            write("config/resourceconfig.json", {"hosts": ["a", "b"]}),
+            "InstanceCount must be 1",
+        ),
         (
             write(
                 "config/inputdataconfig.json", {"train": {"TrainingInputMode": "Pipe"}}
             ),
-            "input mode File, not Pipe",
+            "input mode File. Received: Pipe",
         ),
-        (remove("data/train/train.rec"), "The channel train must hold files"),
-        (remove("data/vocab/vocab.trg.json"), "must hold vocab.trg.json once"),
+        (remove("data/train/train.rec"), "The channel train must have files"),
+        (remove("data/vocab/vocab.trg.json"), "must have one file vocab.trg.json"),
         (write("data/vocab/vocab.src.json", {"a": 0}), "is not a vocabulary"),
         (damage, "train.rec, record 49 (byte "),
     ],
 )
-def test_a_failure_is_told_in_its_file(
+def test_the_reason_of_a_failure_is_written(
     tmp_path: Path,
     change: Callable[[Path], None],
     words: str,
@@ -273,13 +279,13 @@ def test_a_failure_is_told_in_its_file(
     assert not (root / "model").exists()
 
 
-def test_what_is_not_there_is_one_line(
+def test_a_usage_error_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["sagemaker", "serve", "--root", str(tmp_path), "--port", "0"]) == 1
-    assert "holds no model" in capsys.readouterr().err
+    assert "has no model" in capsys.readouterr().err
     assert main(["sagemaker", "train", "--root", str(tmp_path), "--port", "1"]) == 2
-    assert "--port is for serve" in capsys.readouterr().err
+    assert "--port needs serve" in capsys.readouterr().err
     for argv in (["sagemaker"], ["sagemaker", "deploy"]):
         assert main(argv) == 2
         assert "must be train or serve" in capsys.readouterr().err

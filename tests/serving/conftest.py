@@ -1,4 +1,4 @@
-"""A small model with attention, its outputs telling sources apart."""
+"""A small model with attention and different outputs for different sources."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,8 @@ from fastapi.testclient import TestClient
 from kseq import Translator, build_seq2seq
 from kseq.data import Vocabulary
 from kseq.serving.app import build_app
-from kseq.serving.service import Service, ServingSettings
+from kseq.serving.service import Service
+from kseq.serving.settings import ServingSettings
 
 LETTERS = Vocabulary(list("abcdefg<&"), tokenizer="characters")
 SOUNDS = Vocabulary([f"S{k}" for k in range(7)] + ["<b>"])

@@ -1,4 +1,4 @@
-"""A server in a process of its own, as tests talk to it."""
+"""A server in its own process, and a client for tests."""
 
 import contextlib
 import http.client

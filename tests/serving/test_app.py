@@ -1,8 +1,7 @@
-"""The HTTP interface, called within the process."""
+"""The HTTP interface, called in the same process."""
 
 import asyncio
 import concurrent.futures
-import io
 import json
 from typing import Any
 
@@ -15,13 +14,12 @@ from hypothesis import strategies as st
 
 from kseq import Translator
 from kseq.decoding import BeamSearch
-from kseq.sagemaker import recordio_answers, recordio_request
-from kseq.sagemaker.messages import JSON, JSON_LINES, RECORDIO
-from kseq.sagemaker.recordio import read_records, record_bytes
 from kseq.serving.app import BodyLimits, build_app
-from kseq.serving.service import Service, ServingSettings
+from kseq.serving.messages import JSON, JSON_LINES
+from kseq.serving.service import Service
+from kseq.serving.settings import ServingSettings
 
-from .conftest import LETTERS, SOUNDS, make
+from .conftest import make
 
 BEAM = BeamSearch(beam_width=3)
 
@@ -59,7 +57,7 @@ def test_json_has_the_outputs_of_the_translator(
 
 
 @pytest.mark.parametrize("flag", ["true", True])
-def test_json_has_the_attention_matrix_where_it_is_asked_for(
+def test_json_has_the_attention_matrix_on_request(
     client: TestClient, translator: Translator, flag: Any
 ) -> None:
     body = instances("abcd", "b", attention_matrix=flag)
@@ -75,7 +73,7 @@ def test_json_has_the_attention_matrix_where_it_is_asked_for(
     assert set(second) == {"target"}
 
 
-def test_json_lines_have_a_line_for_each(
+def test_json_lines_have_one_line_per_output(
     client: TestClient, translator: Translator
 ) -> None:
     body = b'{"source": "abc"}\n{"source": ""}\r\n{"source": "g\\u0061"}\n'
@@ -88,36 +86,6 @@ def test_json_lines_have_a_line_for_each(
     assert found == [{"target": text} for text in expected]
     # The last line may do without its end.
     assert post(client, body[:-1], JSON_LINES).content == response.content
-
-
-def test_a_client_sends_and_receives_recordio_as_texts(
-    client: TestClient, translator: Translator
-) -> None:
-    texts = ["abc", "", "zg"]
-    response = post(client, recordio_request(texts, LETTERS), RECORDIO)
-    expected = translator.translate(texts, BEAM)
-    assert recordio_answers(response.content, SOUNDS) == expected
-    with pytest.raises(ValueError, match=r"the answer, record 0 .*no feature 'target'"):
-        recordio_answers(recordio_request(["a"], LETTERS), SOUNDS)
-    with pytest.raises(TypeError, match="`source_vocab`"):
-        recordio_request(["a"], "abc")  # type: ignore[arg-type]
-
-
-def test_recordio_has_ids_on_both_sides(
-    client: TestClient, translator: Translator
-) -> None:
-    texts = ["abc", "", "zg"]
-    rows = [LETTERS.encode([text])[0, :-1].tolist() for text in texts]
-    body = b"".join(record_bytes({"source": row, "target": []}) for row in rows)
-    response = post(client, body, RECORDIO)
-    assert response.headers["content-type"] == RECORDIO
-    found = [
-        features for _, features in read_records(io.BytesIO(response.content), "it")
-    ]
-    expected = translator.translate(texts, BEAM)
-    assert found == [
-        {"target": [SOUNDS.id(token) for token in text.split()]} for text in expected
-    ]
 
 
 BAD: list[tuple[Any, str]] = [
@@ -136,7 +104,7 @@ BAD: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("bad", "words"), BAD)
-def test_a_bad_instance_has_an_error_and_its_neighbours_their_answers(
+def test_an_invalid_instance_has_an_error_and_its_neighbours_their_outputs(
     client: TestClient, translator: Translator, bad: Any, words: str
 ) -> None:
     good = {"data": "abc"}
@@ -150,22 +118,12 @@ def test_a_bad_instance_has_an_error_and_its_neighbours_their_answers(
     assert (alone.status_code, alone.json()) == (400, error)
 
 
-def test_a_bad_line_or_record_has_an_error_too(client: TestClient) -> None:
+def test_an_invalid_line_has_an_error_too(client: TestClient) -> None:
     body = b'{"source": "a"}\n\n{"source": 7}\n\xff\n{"source": "a", "b": 1}\n'
     lines = [
         json.loads(line) for line in post(client, body, JSON_LINES).content.splitlines()
     ]
     assert [set(line) for line in lines] == [{"target"}, *[{"error"}] * 4]
-    body = b"".join(
-        record_bytes(features)
-        for features in ({"source": [4]}, {"source": [99]}, {"target": [4]})
-    )
-    content = post(client, body, RECORDIO).content
-    assert [f for _, f in read_records(io.BytesIO(content), "it")][1:] == [
-        {"target": []},
-        {"target": []},
-    ]
-    assert content.count(b'{"error": ') == 2
 
 
 @pytest.mark.parametrize(
@@ -181,13 +139,13 @@ def test_a_bad_line_or_record_has_an_error_too(client: TestClient) -> None:
         (json.dumps(instances(*"aaaaaaaaa")).encode(), JSON, 413, "8 instances"),
         (b"{}\n" * 9, JSON_LINES, 413, "8 instances"),
         (b"{", JSON_LINES, 400, "not JSON"),
-        (b"abc", RECORDIO, 400, "record 0 (byte 0)"),
+        (b"abc", "application/x-recordio-protobuf", 415, "application/json"),
         (b"x" * 4097, JSON, 413, "4096 bytes"),
         (b"a,b", "text/csv", 415, "text/csv"),
         (b"{}", "application/json; charset=latin-1", 415, "utf-8"),
     ],
 )
-def test_a_request_that_cannot_be_read_is_refused_with_a_sentence(
+def test_a_request_that_cannot_be_parsed_gets_an_error(
     client: TestClient, body: bytes, kind: str, status: int, words: str
 ) -> None:
     response = post(client, body, kind)
@@ -195,10 +153,9 @@ def test_a_request_that_cannot_be_read_is_refused_with_a_sentence(
     assert words in response.json()["error"]
 
 
-def test_no_instances_have_no_answers(client: TestClient) -> None:
+def test_a_request_without_instances_has_no_outputs(client: TestClient) -> None:
     assert post(client, instances()).json() == {"predictions": []}
     assert post(client, b"", JSON_LINES).content == b""
-    assert post(client, b"", RECORDIO).content == b""
 
 
 def test_a_response_has_the_format_of_the_request(client: TestClient) -> None:
@@ -212,7 +169,7 @@ def test_a_response_has_the_format_of_the_request(client: TestClient) -> None:
     assert post(client, json.dumps(body).encode(), kind).status_code == 200
 
 
-def test_paths_and_methods_that_are_not_there_are_told(client: TestClient) -> None:
+def test_unknown_paths_and_methods_get_an_error(client: TestClient) -> None:
     for response, status in (
         (client.get("/nothing"), 404),
         (client.get("/invocations"), 405),
@@ -222,7 +179,7 @@ def test_paths_and_methods_that_are_not_there_are_told(client: TestClient) -> No
         assert response.json()["error"]
 
 
-def test_half_of_a_surrogate_pair_is_a_character_like_others(
+def test_a_lone_surrogate_is_accepted(
     client: TestClient, translator: Translator
 ) -> None:
     response = post(client, b'{"instances": [{"data": "a\\ud800"}]}')
@@ -248,7 +205,7 @@ def test_half_of_a_surrogate_pair_is_a_character_like_others(
         ),
         max_leaves=12,
     ),
-    st.sampled_from([JSON, JSON_LINES, RECORDIO]),
+    st.sampled_from([JSON, JSON_LINES]),
 )
 def test_no_json_breaks_the_server(client: TestClient, body: Any, kind: str) -> None:
     response = post(client, json.dumps(body).encode(), kind)
@@ -286,7 +243,7 @@ def test_the_page_translates_with_either_search(
         assert response.json()["error"]
 
 
-def test_the_page_and_its_parts_come_from_here_alone(client: TestClient) -> None:
+def test_the_page_loads_nothing_from_other_servers(client: TestClient) -> None:
     for path in ("/", "/page.js", "/page.css"):
         response = client.get(path)
         assert response.status_code == client.head(path).status_code == 200
@@ -301,13 +258,13 @@ def test_the_interface_is_described(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     assert set(paths) == {"/ping", "/invocations", "/translate", "/model"}
     asked = paths["/invocations"]["post"]["requestBody"]["content"]
-    assert set(asked) == {JSON, JSON_LINES, RECORDIO}
+    assert set(asked) == {JSON, JSON_LINES}
     assert {"400", "413", "415", "503"} <= set(
         paths["/invocations"]["post"]["responses"]
     )
 
 
-def test_many_clients_have_each_their_own_answer(
+def test_each_of_many_clients_gets_its_own_output(
     client: TestClient, translator: Translator
 ) -> None:
     texts = [
@@ -322,7 +279,7 @@ def test_many_clients_have_each_their_own_answer(
         assert list(pool.map(ask, texts)) == expected
 
 
-def test_when_the_model_is_ready_all_of_it_is_traced() -> None:
+def test_a_ready_model_is_not_traced_again() -> None:
     translator = make(units=256)  # so wide that products of tokens are in tables
     settings = ServingSettings(beam_width=3, max_batch=4)
     with TestClient(build_app(Service(translator, settings))) as client:
@@ -342,7 +299,7 @@ def test_when_the_model_is_ready_all_of_it_is_traced() -> None:
         assert counts == [1] * len(ready)
 
 
-def test_without_attention_or_beam_it_says_so() -> None:
+def test_a_model_without_attention_or_beam_refuses_them() -> None:
     translator = make(attention=None)
     service = Service(translator, ServingSettings(beam_width=1))
     with TestClient(build_app(service)) as client:
@@ -384,7 +341,7 @@ def body(content: bytes, more: bool = False) -> dict[str, Any]:
     return {"type": "http.request", "body": content, "more_body": more}
 
 
-def test_bodies_come_whole_in_time_and_within_their_limit_or_not_at_all() -> None:
+def test_a_body_that_is_too_large_or_too_slow_is_refused() -> None:
     app = BodyLimits(echo, max_body=6, timeout=0.05)
 
     def status(*messages: dict[str, Any], headers: Any = ()) -> Any:
@@ -399,7 +356,7 @@ def test_bodies_come_whole_in_time_and_within_their_limit_or_not_at_all() -> Non
     assert status(body(b"abc", True), {"type": "http.disconnect"}) is None
 
 
-def test_beyond_the_queue_a_client_is_told_to_try_again(translator: Translator) -> None:
+def test_a_full_queue_tells_clients_to_try_again(translator: Translator) -> None:
     service = Service(
         translator, ServingSettings(beam_width=1, max_batch=1, max_queue=1)
     )

@@ -1,4 +1,4 @@
-"""Batches of many clients' items."""
+"""Batches with the items of many clients."""
 
 import threading
 import time
@@ -41,7 +41,7 @@ def held(max_batch: int = 4, **limits: Any) -> tuple[Tenfold, Batcher]:
     st.lists(st.tuples(st.sampled_from("ab"), st.lists(st.integers(0, 99)))),
     st.integers(1, 5),
 )
-def test_every_item_has_its_own_answer_in_batches_of_one_kind(
+def test_each_item_gets_its_result_in_batches_of_one_kind(
     requests: list[tuple[str, list[int]]], max_batch: int
 ) -> None:
     answer = Tenfold()
@@ -56,7 +56,7 @@ def test_every_item_has_its_own_answer_in_batches_of_one_kind(
         assert answered == came
 
 
-def test_what_comes_while_a_batch_is_at_work_is_the_next_batch() -> None:
+def test_items_that_arrive_during_a_batch_form_the_next_one() -> None:
     answer, batcher = held()
     with batcher:
         futures = batcher.submit("a", [0])
@@ -69,7 +69,7 @@ def test_what_comes_while_a_batch_is_at_work_is_the_next_batch() -> None:
     assert answer.batches == [("a", [0]), ("a", [1, 2, 3])]
 
 
-def test_an_item_waits_for_others_no_longer_than_it_may() -> None:
+def test_an_item_waits_at_most_max_wait() -> None:
     answer = Tenfold()
     with Batcher(answer, 3, max_wait=30) as batcher:
         first = batcher.submit("a", [1])
@@ -82,7 +82,7 @@ def test_an_item_waits_for_others_no_longer_than_it_may() -> None:
         assert time.monotonic() - began >= 0.05
 
 
-def test_an_item_that_fails_does_so_alone() -> None:
+def test_an_invalid_item_fails_alone() -> None:
     answer = Tenfold()
     with Batcher(answer, 4, max_wait=0.2) as batcher:
         good, bad, better = batcher.submit("a", [1, "bad", 2])
@@ -97,9 +97,9 @@ def test_a_request_that_would_fill_the_queue_is_refused_whole() -> None:
     with batcher:
         at_work = batcher.submit("a", [0])
         assert answer.begun.wait(5)
-        # More than may ever wait are taken where nothing else waits.
+        # An empty queue accepts more than its limit.
         waiting = batcher.submit("b", [1, 2, 3, 4])
-        with pytest.raises(QueueFullError, match=r"4 instances .* of 3"):
+        with pytest.raises(QueueFullError, match=r"4 of at most 3 instances"):
             batcher.submit("a", [5])
         assert batcher.waiting == 4
         answer.open.set()
@@ -107,7 +107,7 @@ def test_a_request_that_would_fill_the_queue_is_refused_whole() -> None:
         assert batcher.submit("a", [6])[0].result(5) == 60
 
 
-def test_what_nobody_waits_for_any_more_is_not_answered() -> None:
+def test_a_cancelled_item_is_skipped() -> None:
     answer, batcher = held()
     with batcher:
         batcher.submit("a", [0])
@@ -119,7 +119,7 @@ def test_what_nobody_waits_for_any_more_is_not_answered() -> None:
     assert answer.batches == [("a", [0]), ("a", [2])]
 
 
-def test_at_the_end_all_that_waits_is_answered_and_nothing_more_taken() -> None:
+def test_stopping_processes_waiting_items_and_accepts_no_more() -> None:
     answer, batcher = held(max_wait=30)
     futures: list[Future[Any]] = []
     with batcher:
@@ -131,10 +131,10 @@ def test_at_the_end_all_that_waits_is_answered_and_nothing_more_taken() -> None:
         batcher.submit("a", [3])
 
 
-def test_answers_that_are_too_few_are_an_error_of_each() -> None:
+def test_too_few_results_are_an_error_of_each_item() -> None:
     with Batcher(lambda kind, items: [], 4) as batcher:
         (future,) = batcher.submit("a", [1])
-        with pytest.raises(RuntimeError, match="0 answers to 1 items"):
+        with pytest.raises(RuntimeError, match="0 results for 1 items"):
             future.result(5)
 
 

@@ -1,4 +1,4 @@
-"""Requests drawn from the server's own description of itself, right and wrong ones."""
+"""Random requests, valid and invalid, from the server's OpenAPI description."""
 
 import pytest
 import requests
@@ -22,7 +22,7 @@ def described(client: TestClient) -> BaseSchema:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
-def test_a_drawn_request_gets_an_answer_that_the_description_allows(
+def test_a_random_request_gets_a_response_that_openapi_allows(
     described: BaseSchema,
     client: TestClient,
     path: str,

@@ -1,4 +1,4 @@
-"""The page in a browser: by keyboard, in light and dark, with text like HTML."""
+"""The page in a browser: keyboard, light and dark mode, text that looks like HTML."""
 
 import shutil
 from collections.abc import Iterator
@@ -108,7 +108,7 @@ def test_a_beam_lists_its_outputs_and_keys_choose_among_them(
     assert page.text_content("#output") == expected[1].text
 
 
-def test_text_is_text_even_where_it_looks_like_html(page: Any) -> None:
+def test_text_is_never_interpreted_as_html(page: Any) -> None:
     page.fill("#source", "<b>&")  # of the output's tokens one is <b>
     page.keyboard.press("Enter")
     page.wait_for_selector("#result:not([hidden])")
@@ -118,7 +118,7 @@ def test_text_is_text_even_where_it_looks_like_html(page: Any) -> None:
     assert page.locator("main b").count() == 0
 
 
-def test_what_is_too_long_is_told_and_nothing_gives_nothing(page: Any) -> None:
+def test_a_long_text_shows_an_error_and_an_empty_text_no_output(page: Any) -> None:
     page.keyboard.type("a" * 13)
     page.keyboard.press("Enter")
     page.wait_for_selector("#status.error")

@@ -1,4 +1,4 @@
-"""`kseq serve` as a process of its own: signals, ports, and clients that misbehave."""
+"""`kseq serve` in its own process: signals, ports and faulty clients."""
 
 import concurrent.futures
 import contextlib
@@ -30,7 +30,7 @@ def body(*texts: str) -> dict[str, Any]:
     return {"instances": [{"data": text} for text in texts]}
 
 
-def test_clients_at_once_have_the_translators_outputs(
+def test_concurrent_clients_get_the_outputs_of_the_translator(
     server: Server, translator: Translator
 ) -> None:
     texts = ["".join("abcdefg"[(k * j) % 7] for j in range(k % 6)) for k in range(60)]
@@ -74,7 +74,7 @@ def test_malformed_requests_are_refused_and_others_served(
     assert server.ask("POST", "/invocations", body("a"))[0] == 200
 
 
-def test_slow_and_cut_off_requests_disturb_no_other(server: Server) -> None:
+def test_slow_and_aborted_requests_do_not_affect_others(server: Server) -> None:
     content = json.dumps(body("abc")).encode()
     whole = HEAD + b"Content-Length: %d\r\n\r\n" % len(content) + content
     slow = [server.send(whole[: k * 9 + 5]) for k in range(20)]
@@ -103,7 +103,7 @@ def test_memory_does_not_grow_with_requests(server: Server) -> None:
     assert server.memory() < before * 1.02
 
 
-def test_a_signal_ends_it_once_what_is_at_work_is_answered(folder: Path) -> None:
+def test_after_a_signal_open_requests_are_answered(folder: Path) -> None:
     with serving(folder) as server:
         texts = ["abcdefg" * 40] * 400
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -139,13 +139,13 @@ def test_the_example_trains_and_serves_its_page(tmp_path: Path) -> None:
     [
         (["-m", "missing"], 1, "missing"),
         ([], 2, "-m FOLDER is required"),
-        (["-m", "{folder}", "--port", "{port}"], 1, "cannot be had"),
+        (["-m", "{folder}", "--port", "{port}"], 1, "cannot listen on"),
         (["-m", "{folder}", "--port", "70000"], 2, "0..65535"),
         (["-m", "{folder}", "--max-batch", "0"], 2, "--max-batch"),
         (["-m", "{folder}", "--max-wait", "-1"], 2, "--max-wait"),
     ],
 )
-def test_what_cannot_be_served_is_one_line(
+def test_an_error_is_one_line(
     server: Server, folder: Path, flags: list[str], status: int, words: str
 ) -> None:
     given = [flag.format(folder=folder, port=server.port) for flag in flags]
@@ -162,7 +162,7 @@ def test_what_cannot_be_served_is_one_line(
     assert result.stderr.count("\n") == 1
 
 
-def test_a_body_does_not_wait_until_its_head_is_acknowledged() -> None:
+def test_the_socket_disables_nagles_algorithm() -> None:
     # asyncio turns Nagle's algorithm off where it sees that the protocol is TCP.
     with bind("127.0.0.1", 0) as bound:
         assert bound.proto == socket.IPPROTO_TCP

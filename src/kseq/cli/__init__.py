@@ -1,7 +1,6 @@
-"""The `kseq` command, one module a subcommand.
+"""The `kseq` command, with one module for each subcommand.
 
-Nothing heavy is imported before a subcommand runs: `kseq --help` does not wait for
-TensorFlow.
+TensorFlow is imported only when a subcommand needs it, so that `kseq --help` is quick.
 """
 
 from kseq.cli.main import main

@@ -1,16 +1,18 @@
-"""Write the data of a task or of a public corpus, or prepare a large corpus."""
+"""Write data files: generated, downloaded, or prepared for training."""
 
 import argparse
 import contextlib
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from kseq.cli.folders import check_new, data_settings, new_folder
-from kseq.cli.parsing import Parser, UsageError, add_settings, say, usage
+from kseq.cli.data_arguments import SHORT_FLAGS, read_data_settings
+from kseq.cli.output_files import check_new_files, new_folder
+from kseq.cli.parsing import Parser, add_settings
+from kseq.cli.printing import add_json_argument, align, print_json, say
 from kseq.cli.tensorflow_notices import load_tensorflow
+from kseq.cli.usage_errors import UsageError, as_usage_errors
 from kseq.config.checks import nearest_name
 from kseq.config.data import DataSettings
 from kseq.storage.atomic_files import whole_file
@@ -20,51 +22,51 @@ Pairs = Iterable[tuple[str, str]]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Made:
-    """A task that makes its data: its class, and the flags' defaults."""
+class _GeneratedTask:
+    """A task that generates its data, and the defaults of its flags."""
 
     help: str
-    kind: str
-    options: dict[str, tuple[int, str]]
-    sizes: tuple[int, int, int]
+    class_name: str  # in `kseq.data.tasks`
+    options: dict[str, tuple[int, str]]  # defaults and help texts
+    sizes: tuple[int, int, int]  # of training, development and test data
     seed: int
 
 
 def _symbols(symbols: int, min_length: int, max_length: int) -> dict[str, Any]:
     return {
-        "symbols": (symbols, "number of different symbols"),
+        "symbols": (symbols, "number of distinct symbols"),
         "min_length": (min_length, "minimum number of symbols in a source"),
         "max_length": (max_length, "maximum number of symbols in a source"),
     }
 
 
-_MADE = {
-    # As Sockeye's tutorial has it.
-    "copy": _Made(
-        "sequences of symbols to repeat",
+_GENERATED = {
+    # The defaults of Sockeye's tutorial.
+    "copy": _GeneratedTask(
+        "sequences of random symbols to copy",
         "CopyTask",
         _symbols(11, 10, 30),
         (99_000, 1_000, 0),
         12,
     ),
-    # As JoeyNMT's tutorial has it.
-    "reverse": _Made(
-        "sequences of symbols to reverse",
+    # The defaults of JoeyNMT's tutorial.
+    "reverse": _GeneratedTask(
+        "sequences of random symbols to reverse",
         "ReverseTask",
         _symbols(50, 1, 25),
         (50_000, 1_000, 1_000),
         42,
     ),
-    "sort": _Made(
-        "sequences of symbols to sort",
+    "sort": _GeneratedTask(
+        "sequences of random symbols to sort",
         "SortTask",
         _symbols(50, 1, 25),
         (50_000, 1_000, 1_000),
         42,
     ),
-    # As Keras's example has it.
-    "addition": _Made(
-        "sums, character by character",
+    # The defaults of Keras's example.
+    "addition": _GeneratedTask(
+        "sums to compute, character by character",
         "AdditionTask",
         {
             "digits": (3, "maximum number of digits of an operand"),
@@ -76,115 +78,114 @@ _MADE = {
 }
 _PUBLIC = {
     "cmudict": "words and their pronunciations, from CMUDict",
-    "multi30k": "descriptions of pictures, German and English, from Multi30k",
+    "multi30k": "German and English descriptions of pictures, from Multi30k",
 }
-_RECORDIO = "the files of Amazon SageMaker's seq2seq, from parallel text"
-_PREPARE = "vocabularies and shards of a corpus larger than memory"
-_WHAT = {
-    **{name: made.help for name, made in _MADE.items()},
+_PARTS = ("train", "dev", "test")
+_DATA = {
+    **{name: task.help for name, task in _GENERATED.items()},
     **_PUBLIC,
-    "recordio": _RECORDIO,
-    "prepare": _PREPARE,
+    "recordio": "the training files of Amazon SageMaker's seq2seq, from parallel text",
+    "prepare": "vocabularies and shards of a corpus that does not fit in memory",
 }
-# Of `DataSettings`, what says nothing about data to prepare.
+# The fields of `DataSettings` that `kseq data prepare` does not use.
 _NOT_PREPARED = (
-    "validation_source",
-    "validation_target",
-    "validation_table",
-    "validation_ctf",
-    "prepared",
+    *("validation_source", "validation_target", "validation_table"),
+    *("validation_ctf", "prepared"),
 )
 
 
 def add_arguments(parser: Parser) -> None:
     """Adds the flags of the command."""
-    parser.usage = "kseq data WHAT -o FOLDER [OPTIONS]"
-    width = max(map(len, _WHAT))
+    parser.usage = "kseq data DATA -o FOLDER [OPTIONS]"
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description = f"{parser.description}\n\nwhat:\n" + "\n".join(
-        f"  {name:{width}}  {text}" for name, text in _WHAT.items()
+    parser.description = "\n".join(
+        [
+            *(str(parser.description), "", "DATA is one of:", *align(_DATA.items())),
+            *("", "kseq data DATA --help shows the options."),
+        ]
     )
-    parser.description += "\n\n`kseq data WHAT --help` shows the options of each."
 
 
 def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
-    task = argv[0] if argv else ""
-    if task not in _WHAT:
-        if task.startswith("-"):
+    name = argv[0] if argv else ""
+    if name not in _DATA:
+        if name.startswith("-"):
             parser.parse_args(argv)
         raise UsageError(
-            f"the first argument must be one of {', '.join(_WHAT)}."
-            f"{nearest_name(task, _WHAT)} Received: {task!r}."
+            f"the first argument must be one of {', '.join(_DATA)}. "
+            f"Received: {name!r}.{nearest_name(name, _DATA)}"
         )
-    own = parser.active = _parser_of(task)
-    options = own.parse_args(argv[1:])
-    if options.output is None:
-        raise UsageError("-o FOLDER is required")
-    if task == "prepare":
-        found = _prepare(options)
-        lines = [f"{name.replace('_', ' ')}: {value}" for name, value in found.items()]
-    elif task == "recordio":
-        found = _recordio(options)
-        lines = [f"{path}: {count:,} {what}" for path, (count, what) in found.items()]
+    subparser = parser.active = _build_parser(name)
+    options = subparser.parse_args(argv[1:])
+    subparser.require(options, "output")
+    if name == "prepare":
+        result = _prepare(options)
+        lines = [f"{key.replace('_', ' ')}: {value}" for key, value in result.items()]
+    elif name == "recordio":
+        result = _write_recordio(subparser, options)
+        lines = [f"{path}: {count:,} {unit}" for path, (count, unit) in result.items()]
     else:
-        found = {"parts": _write(task, options)}
+        result = {"parts": _write_parts(name, options)}
         lines = [
             f"{part}: {each['pairs']:,} pairs in {each['source']}, {each['target']}"
-            for part, each in found["parts"].items()
+            for part, each in result["parts"].items()
         ]
-    print(json.dumps(found) if options.json else "\n".join(lines))
+    if options.json:
+        print_json(result)
+    else:
+        print("\n".join(lines))
     return 0
 
 
-def _parser_of(name: str) -> Parser:
-    """Returns the parser of what is to be written."""
-    text = _WHAT[name]
-    own = Parser(f"kseq data {name}", f"Write {text}.")
-    own.usage = f"kseq data {name} -o FOLDER [OPTIONS]"
-    own.add_argument(
+def _build_parser(name: str) -> Parser:
+    """Builds the parser of a kind of data."""
+    parser = Parser(f"kseq data {name}", f"Write {_DATA[name]}.")
+    parser.usage = f"kseq data {name} -o FOLDER [OPTIONS]"
+    parser.add_argument(
         "-o", "--output", "--out", type=str, metavar="FOLDER", help="folder to write"
     )
-    own.add_argument("--overwrite", action="store_true", help="replace existing files")
-    own.add_argument("--json", action="store_true", help="print the result as JSON")
-    if name in _MADE:
-        _add_made(own, name)
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace existing files"
+    )
+    add_json_argument(parser)
+    if name in _GENERATED:
+        _add_task_arguments(parser, name)
     elif name in _PUBLIC:
-        _add_public(own, name)
+        _add_corpus_arguments(parser, name)
     elif name == "recordio":
-        _add_recordio(own)
+        _add_recordio_arguments(parser)
     else:
-        own.usage = "kseq data prepare -s FILE -t FILE -o FOLDER [OPTIONS]"
-        text = "number of pairs in a shard, which must fit in memory"
-        _add_integer(own, "shard_size", 100_000, text)
-        short = {"source": "-s", "target": "-t"}
-        add_settings(own, DataSettings, "data", short, skip=_NOT_PREPARED)
-    return own
+        parser.usage = "kseq data prepare -s FILE -t FILE -o FOLDER [OPTIONS]"
+        text = "number of pairs in a shard; one shard must fit in memory"
+        _add_integer(parser, "shard_size", 100_000, text)
+        add_settings(parser, DataSettings, "data", SHORT_FLAGS, skip=_NOT_PREPARED)
+    return parser
 
 
-def _add_made(parser: Parser, name: str) -> None:
-    made = _MADE[name]
-    for option, (default, text) in made.options.items():
+def _add_task_arguments(parser: Parser, name: str) -> None:
+    task = _GENERATED[name]
+    for option, (default, text) in task.options.items():
         _add_integer(parser, option, default, text)
     if name == "addition":
         parser.add_argument(
             "--fixed-width",
             action="store_true",
-            help="pad both sides to a fixed width with spaces: easier to learn",
+            help="pad both sides to a fixed width with spaces; easier to learn",
         )
-    for part, size in zip(("train", "dev", "test"), made.sizes, strict=True):
-        text = f"number of {part} pairs" + ("; 0 writes no file" * (part == "test"))
-        _add_integer(parser, f"{part}_size", size, text)
-    _add_integer(parser, "seed", made.seed, "seed of the random pairs")
+    texts = ("training pairs", "development pairs", "test pairs; 0 writes no file")
+    for part, size, text in zip(_PARTS, task.sizes, texts, strict=True):
+        _add_integer(parser, f"{part}_size", size, f"number of {text}")
+    _add_integer(parser, "seed", task.seed, "seed of the random pairs")
 
 
-def _add_public(parser: Parser, name: str) -> None:
+def _add_corpus_arguments(parser: Parser, name: str) -> None:
     parser.aliases = {"folder": "data"}
     parser.add_argument(
         "--data",
         type=str,
         metavar="FOLDER",
-        help="folder with the files of the corpus. Default: they are downloaded",
+        help="folder with the files of the corpus. Default: download them",
     )
     if name == "multi30k":
         parser.aliases |= {"source": "source_language", "target": "target_language"}
@@ -193,26 +194,28 @@ def _add_public(parser: Parser, name: str) -> None:
                 f"--{side}-language",
                 type=Literal["de", "en"],
                 default=language,
-                help=f"de or en. Default: {language}",
+                help=f"language of the {side}s",
             )
 
 
-def _add_recordio(parser: Parser) -> None:
+def _add_recordio_arguments(parser: Parser) -> None:
     parser.aliases = {"max_size": "max_vocab_size"}
     parser.usage = (
         "kseq data recordio -s FILE -t FILE -vs FILE -vt FILE -o FOLDER [OPTIONS]"
     )
     for flags, text in (
-        (("-s", "--source"), "training sources, one text a line"),
-        (("-t", "--target"), "training targets"),
-        (("-vs", "--validation-source"), "validation sources"),
-        (("-vt", "--validation-target"), "validation targets"),
+        (("-s", "--source"), "file of training sources, one text per line"),
+        (("-t", "--target"), "file of training targets, one for each source"),
+        (("-vs", "--validation-source"), "file of validation sources"),
+        (("-vt", "--validation-target"), "file of validation targets"),
         (("--source-vocab",), "source vocabulary. Default: built from the sources"),
         (("--target-vocab",), "target vocabulary. Default: built from the targets"),
     ):
         parser.add_argument(*flags, type=str, metavar="FILE", help=text)
     parser.add_argument(
-        "--shared-vocab", action="store_true", help="use one vocabulary for both sides"
+        "--shared-vocab",
+        action="store_true",
+        help="build one vocabulary for both sides",
     )
     _add_integer(
         parser, "max_vocab_size", 50_000, "maximum number of words in a vocabulary"
@@ -222,42 +225,42 @@ def _add_recordio(parser: Parser) -> None:
 
 def _add_integer(parser: Parser, name: str, default: int, text: str) -> None:
     flag = f"--{name.replace('_', '-')}"
-    text = f"{text}. Default: {default:,}"
-    parser.add_argument(flag, type=int, default=default, metavar="N", help=text)
+    parser.add_argument(flag, type=int, default=default, help=text)
 
 
-def _write(task: str, options: Any) -> dict[str, dict[str, Any]]:
-    """Writes the files of a task or a corpus; returns what is in them."""
+def _write_parts(name: str, options: Any) -> dict[str, dict[str, Any]]:
+    """Writes the files of a task or a corpus. Returns the contents of each part."""
     folder = pathlib.Path(options.output)
-    names = ["train", "dev", "test"]
-    if task in _MADE and not options.test_size:
-        names.remove("test")
-    check_new(
-        [path for name in names for path in _files(folder, name)], options.overwrite
-    )
-    parts = _made(task, options) if task in _MADE else _public(task, options)
-    found: dict[str, dict[str, Any]] = {}
+    is_generated = name in _GENERATED
+    parts = _PARTS[:2] if is_generated and not options.test_size else _PARTS
+    paths = [path for part in parts for path in _part_files(folder, part)]
+    check_new_files(paths, options.overwrite)
+    if is_generated:
+        corpora = _generate(_GENERATED[name], options)
+    else:
+        corpora = _open_corpora(name, options)
+    result: dict[str, dict[str, Any]] = {}
     with contextlib.ExitStack() as stack:
-        # All of them get their names once all are written.
-        for name, pairs in parts.items():
-            source, target = _files(folder, name)
+        # The files appear when all of them are complete.
+        for part, pairs in corpora.items():
+            source, target = _part_files(folder, part)
             count = _write_pairs(
                 pairs,
                 stack.enter_context(whole_file(source)),
                 stack.enter_context(whole_file(target)),
             )
-            found[name] = {
+            result[part] = {
                 "pairs": count,
                 "source": str(source),
                 "target": str(target),
             }
             if hasattr(pairs, "report"):
-                say(f"{name}: {pairs.report()}")
-    return found
+                say(f"{part}: {pairs.report()}")
+    return result
 
 
-def _files(folder: pathlib.Path, name: str) -> tuple[pathlib.Path, pathlib.Path]:
-    return folder / f"{name}.source", folder / f"{name}.target"
+def _part_files(folder: pathlib.Path, part: str) -> tuple[pathlib.Path, pathlib.Path]:
+    return folder / f"{part}.source", folder / f"{part}.target"
 
 
 def _write_pairs(pairs: Pairs, source: pathlib.Path, target: pathlib.Path) -> int:
@@ -266,69 +269,64 @@ def _write_pairs(pairs: Pairs, source: pathlib.Path, target: pathlib.Path) -> in
         open(source, "w", encoding="utf-8", newline="\n") as sources,
         open(target, "w", encoding="utf-8", newline="\n") as targets,
     ):
-        for left, right in pairs:
-            sources.write(f"{left}\n")
-            targets.write(f"{right}\n")
+        for source_text, target_text in pairs:
+            sources.write(f"{source_text}\n")
+            targets.write(f"{target_text}\n")
             count += 1
     return count
 
 
-def _made(task: str, options: Any) -> dict[str, Pairs]:
-    """Draws the examples of a task."""
+def _generate(generated: _GeneratedTask, options: Any) -> dict[str, Pairs]:
+    """Generates the pairs of each part."""
     from kseq.data import tasks
 
-    made = _MADE[task]
-    fixed = {"fixed_width": options.fixed_width} if task == "addition" else {}
-    with usage():
-        problem = getattr(tasks, made.kind)(
-            **{name: options[name] for name in made.options}, **fixed
+    names = list(generated.options)
+    names += ["fixed_width"] if "fixed_width" in options else []
+    with as_usage_errors():
+        task = getattr(tasks, generated.class_name)(
+            **{name: options[name] for name in names}
         )
         sizes = [options.train_size, options.dev_size]
-        test = options.test_size or None
-        drawn = problem.split(*sizes, options.seed, test)
+        splits = task.split(*sizes, options.seed, options.test_size or None)
     widths = (0, 0)
-    if fixed.get("fixed_width"):
-        widths = (problem.source_width, problem.target_width)
+    if "fixed_width" in options and options.fixed_width:
+        widths = (task.source_width, task.target_width)
 
     def texts(examples: Any) -> Pairs:
         sides = zip(examples.source_texts(), examples.target_texts(), strict=True)
         return [(a.rjust(widths[0]), b.rjust(widths[1])) for a, b in sides]
 
-    return dict(zip(("train", "dev", "test"), map(texts, drawn), strict=False))
+    return dict(zip(_PARTS, map(texts, splits), strict=False))
 
 
-def _public(task: str, options: Any) -> dict[str, Pairs]:
-    """Opens the splits of a public corpus."""
+def _open_corpora(name: str, options: Any) -> dict[str, Pairs]:
+    """Opens the parts of a public corpus."""
     from kseq.data import cmudict, multi30k
 
-    if task == "cmudict":
-        found = {name: cmudict(name, folder=options.data) for name in ("train", "dev")}
+    if name == "cmudict":
+        parts = {part: cmudict(part, folder=options.data) for part in _PARTS[:2]}
         try:
-            found["test"] = cmudict("test", folder=options.data)
+            parts["test"] = cmudict("test", folder=options.data)
         except OSError as error:
-            say(f"Without test.source and test.target: {error}")
-        return dict(found)
-    languages = {
-        "source": options.source_language,
-        "target": options.target_language,
-    }
+            say(f"test.source and test.target are not written: {error}")
+        return dict(parts)
+    languages = {"source": options.source_language, "target": options.target_language}
     splits = {"train": "train", "dev": "val", "test": "test"}
-    with usage():
+    with as_usage_errors():
         return {
-            name: multi30k(split, **languages, folder=options.data)
-            for name, split in splits.items()
+            part: multi30k(split, **languages, folder=options.data)
+            for part, split in splits.items()
         }
 
 
-def _recordio(options: Any) -> dict[str, tuple[int, str]]:
-    """Writes the four files of a training job; returns what is in them."""
-    for name in ("source", "target", "validation_source", "validation_target"):
-        if options[name] is None:
-            flag = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{flag} FILE is required")
-    given = [options.source_vocab, options.target_vocab]
-    if options.shared_vocab and any(given):
-        raise UsageError("--shared-vocab builds its own, and takes no vocabulary")
+def _write_recordio(parser: Parser, options: Any) -> dict[str, tuple[int, str]]:
+    """Writes the four files of a training job. Returns the size of each."""
+    parser.require(
+        options, "source", "target", "validation_source", "validation_target"
+    )
+    vocab_files = [options.source_vocab, options.target_vocab]
+    if options.shared_vocab and any(vocab_files):
+        raise UsageError("use --shared-vocab, or --source-vocab and --target-vocab")
 
     from kseq.data import Vocabulary, read_parallel
     from kseq.sagemaker import write_recordio
@@ -339,13 +337,13 @@ def _recordio(options: Any) -> dict[str, tuple[int, str]]:
         folder / "val.rec": (options.validation_source, options.validation_target),
     }
     files = [folder / "vocab.src.json", folder / "vocab.trg.json"]
-    check_new([*records, *files], options.overwrite)
+    check_new_files([*records, *files], options.overwrite)
     limits = {
         "min_frequency": options.min_frequency,
         "max_size": options.max_vocab_size,
         "ties": "descending",
     }
-    with usage():
+    with as_usage_errors():
         sides = records[folder / "train.rec"]
         if options.shared_vocab:
             vocabs = [Vocabulary.from_files(sides, **limits)] * 2
@@ -354,24 +352,24 @@ def _recordio(options: Any) -> dict[str, tuple[int, str]]:
                 Vocabulary.load(file)
                 if file
                 else Vocabulary.from_files(texts, **limits)
-                for file, texts in zip(given, sides, strict=True)
+                for file, texts in zip(vocab_files, sides, strict=True)
             ]
-    found: dict[str, tuple[int, str]] = {}
+    sizes: dict[str, tuple[int, str]] = {}
     with contextlib.ExitStack() as stack:
         for path, texts in records.items():
             corpus = read_parallel(*texts)
             temporary = stack.enter_context(whole_file(path))
-            found[str(path)] = write_recordio(corpus, temporary, *vocabs), "pairs"
+            sizes[str(path)] = write_recordio(corpus, temporary, *vocabs), "pairs"
             say(f"{path.name}: {corpus.report()}")
     for path, vocab in zip(files, vocabs, strict=True):
         vocab.save(path)
-        found[str(path)] = len(vocab), "tokens"
-    return found
+        sizes[str(path)] = len(vocab), "tokens"
+    return sizes
 
 
 def _prepare(options: Any) -> dict[str, Any]:
-    """Writes what `kseq train --prepared` reads; returns what it is."""
-    settings = data_settings("kseq data prepare", options)
+    """Writes a folder for `kseq train --prepared`. Returns its sizes."""
+    settings = read_data_settings(options)
 
     from kseq.data import write_shards
     from kseq.data.vocabulary_files import save_vocabulary
@@ -396,8 +394,9 @@ def _prepare(options: Any) -> dict[str, Any]:
             f"{side}_vocab": save_vocabulary(temporary, side, vocab)
             for side, vocab in zip(("source", "target"), vocabs, strict=True)
         }
-        told = {k: v for k, v in settings.to_dict().items() if k not in _NOT_PREPARED}
-        ModelFolder(temporary).write_config({**sides, "data": told})
+        plain = settings.to_dict()
+        data = {name: plain[name] for name in plain if name not in _NOT_PREPARED}
+        ModelFolder(temporary).write_config({**sides, "data": data})
     return {
         "folder": str(options.output),
         "pairs": len(examples),

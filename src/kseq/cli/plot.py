@@ -1,12 +1,14 @@
-"""Draw learning curves of training runs, or attention weights of a model."""
+"""Plot learning curves of training runs, or attention weights of a model."""
 
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from kseq.cli.folders import read_history
-from kseq.cli.parsing import Parser, UsageError, say
+from kseq.cli.parsing import Parser
+from kseq.cli.printing import say
 from kseq.cli.tensorflow_notices import load_tensorflow
+from kseq.cli.training_history import read_history
+from kseq.cli.usage_errors import UsageError
 from kseq.config.training import METRICS
 from kseq.storage.atomic_files import whole_file
 from kseq.storage.model_folder import ModelFolder
@@ -25,45 +27,41 @@ def add_arguments(parser: Parser) -> None:
         nargs="*",
         type=str,
         metavar="FOLDER",
-        help="folders of training runs to compare; with --attention one model folder",
+        help="folders of training runs; with --attention, one model folder",
     )
     parser.add_argument(
         "-o",
         "--output",
         type=str,
         metavar="FILE",
-        help=f"image file, one of {', '.join(_FORMATS)}; an existing one is replaced",
+        help=f"image file to write ({', '.join(_FORMATS)}); an existing file is "
+        "replaced",
     )
     parser.add_argument(
         "--metrics",
         nargs="+",
         type=str,
         default=[],
-        metavar="NAME",
-        help="metrics to draw. Default: all measured ones except the loss",
+        help="metrics to plot. Default: all except the loss",
     )
     parser.add_argument(
         "--attention",
         type=str,
         metavar="TEXT",
-        help="draw the attention weights of decoding this text with greedy search",
+        help="plot the attention weights of greedy search for this source text",
     )
     parser.add_argument(
         "-c",
         "--checkpoint",
         type=int | None,
-        metavar="N",
-        help="number of a checkpoint, with --attention. Default: the best",
+        help="number of a checkpoint, with --attention. Default: the best one",
     )
 
 
 def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
-    if not arguments.folders:
-        raise UsageError("FOLDER is required")
-    if arguments.output is None:
-        raise UsageError("-o FILE.png is required")
+    parser.require(arguments, "folders", "output")
     output = pathlib.Path(arguments.output)
     if output.suffix not in _FORMATS:
         raise UsageError(
@@ -72,50 +70,49 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     if arguments.attention is None:
         if arguments.checkpoint is not None:
             raise UsageError("-c needs --attention")
-        _draw_curves(arguments, output)
+        _plot_curves(arguments, output)
     else:
         if arguments.metrics:
             raise UsageError("--metrics has no effect with --attention")
-        _draw_attention(arguments, output)
-    say(f"The picture is in {output}")
+        _plot_attention(arguments, output)
+    say(f"The plot is in {output}.")
     return 0
 
 
-def _draw_curves(arguments: Any, output: pathlib.Path) -> None:
+def _plot_curves(arguments: Any, output: pathlib.Path) -> None:
     from kseq.plotting import training_curves
 
     runs: dict[str, Any] = {}
     best: dict[str, int] = {}
     for folder in arguments.folders:
-        place = ModelFolder(folder)
-        history = read_history(place)
+        history = read_history(ModelFolder(folder))
         if history is None:
-            place.metrics()  # raises, and says what is missing
+            ModelFolder(folder).metrics()  # raises an error that names the file
             continue
         runs[folder] = history.frame
         if history.best is not None:
             best[folder] = history.best
     for name in arguments.metrics:
-        there = [
+        measured = [
             metric
             for metric in METRICS
             if any(f"valid_{metric}" in frame for frame in runs.values())
         ]
-        if name not in there:
+        if name not in measured:
             raise UsageError(
-                f"`metrics` must be of {', '.join(there)}. Received: {name}."
+                f"`metrics` must be among {', '.join(measured)}. Received: {name}."
             )
     with whole_file(output) as temporary:
         training_curves(runs, arguments.metrics or None, best, temporary)
 
 
-def _draw_attention(arguments: Any, output: pathlib.Path) -> None:
+def _plot_attention(arguments: Any, output: pathlib.Path) -> None:
     if len(arguments.folders) > 1:
         raise UsageError(
-            f"--attention is for one model. Received: {', '.join(arguments.folders)}."
+            f"--attention needs one model. Received: {', '.join(arguments.folders)}."
         )
     if not arguments.attention.strip():
-        raise UsageError("--attention must be a text that is not empty")
+        raise UsageError("--attention must not be empty")
     ModelFolder(arguments.folders[0]).find_checkpoint(arguments.checkpoint)
 
     from kseq.plotting import attention_map
@@ -126,16 +123,16 @@ def _draw_attention(arguments: Any, output: pathlib.Path) -> None:
     translator = Translator.load(arguments.folders[0], arguments.checkpoint)
     if translator.model.config.attention is None:
         raise ValueError(
-            f"The model in '{arguments.folders[0]}' has no attention to draw."
+            f"The model in '{arguments.folders[0]}' has no attention to plot."
         )
     text = arguments.attention
-    found = translator.n_best([text], return_attention=True)[0][0]
+    decoded = translator.n_best([text], return_attention=True)[0][0]
     vocab = translator.source_vocab
-    target = [*found.tokens, *([] if found.truncated else ["</s>"])]
+    target = [*decoded.tokens, *([] if decoded.truncated else ["</s>"])]
     with whole_file(output) as temporary:
         attention_map(
             vocab.ids_to_tokens(vocab.encode([text])[0]),
             target,
-            found.attention,
+            decoded.attention,
             path=temporary,
         )

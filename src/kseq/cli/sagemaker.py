@@ -1,12 +1,13 @@
-"""Train or serve in a container, as Amazon SageMaker's seq2seq algorithm does."""
+"""Train or serve in a container, like the seq2seq algorithm of Amazon SageMaker."""
 
 import os
 import tempfile
 from collections.abc import Sequence
 
-from kseq.cli.parsing import Parser, UsageError
+from kseq.cli.parsing import Parser
 from kseq.cli.serve import bind, listen
 from kseq.cli.tensorflow_notices import load_tensorflow
+from kseq.cli.usage_errors import UsageError
 from kseq.serving import check_installed
 
 _PORT = "SAGEMAKER_BIND_TO_PORT"
@@ -20,27 +21,24 @@ def add_arguments(parser: Parser) -> None:
         type=str,
         nargs="?",
         metavar="train|serve",
-        help="train: run the job described in the root folder. serve: answer requests "
-        "with the model of a job",
+        help="what to run. train: the training job in the root folder. serve: an "
+        "endpoint with the model of a training job",
     )
     parser.add_argument(
         "--root",
         type=str,
         default="/opt/ml",
         metavar="FOLDER",
-        help="root folder of the container contract. Default: /opt/ml",
+        help="root folder of the job or endpoint",
     )
     parser.add_argument(
         "--host",
         type=str,
         metavar="ADDRESS",
-        help="address to serve on. Default: 0.0.0.0",
+        help="address to listen on. Default: 0.0.0.0",
     )
     parser.add_argument(
-        "--port",
-        type=int | None,
-        metavar="N",
-        help=f"port to serve on. Default: ${_PORT}, or 8080",
+        "--port", type=int | None, help=f"port to listen on. Default: ${_PORT}, or 8080"
     )
 
 
@@ -52,7 +50,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     if arguments.what == "train":
         for name in ("host", "port"):
             if arguments[name] is not None:
-                raise UsageError(f"--{name} is for serve")
+                raise UsageError(f"--{name} needs serve")
         load_tensorflow()
         from kseq.sagemaker.container import run_training
 
@@ -66,12 +64,14 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
     ):
         load_tensorflow()
         from kseq.sagemaker.container import find_model
+        from kseq.sagemaker.messages import FORMATS
         from kseq.serving.app import build_app
-        from kseq.serving.service import Service, ServingSettings
+        from kseq.serving.service import Service
+        from kseq.serving.settings import ServingSettings
         from kseq.translator import Translator
 
         folder, beam_width = find_model(arguments.root, work)
         service = Service(
             Translator.load(folder), ServingSettings(beam_width=beam_width)
         )
-        return listen(build_app(service), bound)
+        return listen(build_app(service, FORMATS), bound)

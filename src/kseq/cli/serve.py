@@ -1,17 +1,25 @@
-"""Serve a trained model over HTTP: SageMaker's two paths, and a page to try it."""
+"""Serve a trained model over HTTP, with a web page to try it."""
 
 import signal
 import socket
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
-from kseq.cli.folders import add_model_arguments, check_model_arguments
-from kseq.cli.parsing import Parser, UsageError, say, usage
-from kseq.cli.tensorflow_notices import load_tensorflow
+from kseq.cli.model_arguments import (
+    add_device_argument,
+    add_model_arguments,
+    check_model_arguments,
+    load_translator,
+)
+from kseq.cli.parsing import Parser, add_settings, select_settings
+from kseq.cli.printing import say
+from kseq.cli.usage_errors import UsageError, as_usage_errors
 from kseq.serving import check_installed
+from kseq.serving.settings import ServingSettings
 
-# Seconds for what is at work when it is told to stop; SageMaker kills it after 30.
-_DRAIN = 25
+# Maximum time in seconds to answer open requests after SIGTERM. SageMaker kills the
+# server after 30.
+_SHUTDOWN_TIMEOUT = 25
 _MIB = 1024 * 1024
 
 
@@ -20,148 +28,96 @@ def add_arguments(parser: Parser) -> None:
     parser.usage = "kseq serve -m FOLDER [OPTIONS]"
     add_model_arguments(parser)
     parser.add_argument(
-        "--host", default="127.0.0.1", metavar="ADDRESS", help="Default: 127.0.0.1"
+        "--host",
+        type=str,
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen on",
     )
     parser.add_argument(
-        "--port",
-        type=int,
-        default=8080,
-        metavar="N",
-        help="port; 0 takes a free one. Default: 8080",
+        "--port", type=int, default=8080, help="port to listen on; 0 is any free port"
     )
-    parser.add_argument(
-        "--beam-width",
-        "--beam",
-        type=int,
-        default=5,
-        metavar="N",
-        help="beam width of /invocations; 1 is greedy search. Default: 5",
-    )
-    parser.add_argument(
-        "--max-batch",
-        type=int,
-        default=64,
-        metavar="N",
-        help="maximum number of instances decoded together. Default: 64",
-    )
+    add_device_argument(parser)
+    skip = ("max_wait", "max_body", "body_timeout")
+    short = {"beam_width": "--beam"}
+    add_settings(parser, ServingSettings, "service", short, skip)
     parser.add_argument(
         "--max-wait",
         type=float,
         default=1.0,
         metavar="MS",
-        help="milliseconds an instance waits for others to join its batch. Default: 1",
-    )
-    parser.add_argument(
-        "--max-queue",
-        type=int,
-        default=1024,
-        metavar="N",
-        help="maximum number of waiting instances; more are refused. Default: 1024",
-    )
-    parser.add_argument(
-        "--max-instances",
-        type=int,
-        default=1024,
-        metavar="N",
-        help="maximum number of instances in a request. Default: 1024",
-    )
-    parser.add_argument(
-        "--max-source-length",
-        type=int,
-        default=500,
-        metavar="N",
-        help="maximum number of source tokens. Default: 500",
+        help="maximum time in milliseconds that an instance waits for others to join "
+        "its batch",
     )
     parser.add_argument(
         "--max-body",
         type=float,
         default=6.0,
         metavar="MIB",
-        help="maximum size of a request in MiB. Default: 6",
-    )
-    parser.add_argument(
-        "--device",
-        type=Literal["auto", "cpu", "gpu"],
-        default="auto",
-        help="auto (default), cpu or gpu",
+        help="maximum size of a request body in MiB",
     )
 
 
 def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
-    if not arguments.model:
-        raise UsageError("-m FOLDER is required")
     check_model_arguments(arguments)
     if not 0 <= arguments.port <= 65_535:
-        raise UsageError(f"--port must be in 0..65535. Received: {arguments.port}")
-    check_installed()
-    # First, so that an address that is taken is told before a model is loaded. Nobody
-    # can connect until the server listens, when the model is ready.
-    with bind(arguments.host, arguments.port) as bound:
-        app = _build(arguments)
-        return listen(app, bound)
-
-
-def _build(arguments: Any) -> Any:
-    """Loads what is to be served."""
-    load_tensorflow()
-    from kseq.distribution import use_device
-    from kseq.serving.app import build_app
-    from kseq.serving.service import Service, ServingSettings
-    from kseq.translator import Translator
-
-    with usage():
+        raise UsageError(f"--port must be in 0..65535. Received: {arguments.port}.")
+    with as_usage_errors():
         settings = ServingSettings(
-            beam_width=arguments.beam_width,
-            max_batch=arguments.max_batch,
-            max_wait=arguments.max_wait / 1000,
-            max_queue=arguments.max_queue,
-            max_instances=arguments.max_instances,
-            max_source_length=arguments.max_source_length,
-            max_body=int(arguments.max_body * _MIB),
+            **{
+                **select_settings(ServingSettings, arguments),
+                "max_wait": arguments.max_wait / 1000,
+                "max_body": int(arguments.max_body * _MIB),
+            }
         )
-    use_device(arguments.device)
-    translator = Translator.load(
-        arguments.model, arguments.checkpoint, arguments.averaging or "linear"
-    )
-    return build_app(Service(translator, settings))
+    check_installed()
+    # Binding first reports an address in use before a model is loaded. Clients cannot
+    # connect until the server listens, when the model is ready.
+    with bind(arguments.host, arguments.port) as bound:
+        translator = load_translator(arguments)
+        from kseq.sagemaker.messages import FORMATS
+        from kseq.serving.app import build_app
+        from kseq.serving.service import Service
+
+        return listen(build_app(Service(translator, settings), FORMATS), bound)
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Returns a socket with an address of its own.
+    """Binds a socket to an address.
 
     Args:
-        host: Name or number of the address.
-        port: Port; 0 for any that is free.
+        host: Host name or IP address.
+        port: Port. 0: any free port.
+
+    Returns:
+        The socket, which does not listen yet.
 
     Raises:
-        OSError: If the address cannot be had.
+        OSError: If the address is not available.
     """
     try:
         (family, _, _, _, address), *_ = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        # asyncio turns Nagle's algorithm off only where the protocol is named; with it
-        # a body waits 40 ms for the client to acknowledge the head.
+        # asyncio disables Nagle's algorithm only if the protocol is given. Otherwise a
+        # response body waits 40 ms for the acknowledgement of its headers.
         bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        # One that has just been left can be had at once.
+        # A restarted server can use its port again at once.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except OSError as error:
-        raise OSError(f"{host}, port {port} cannot be had: {error}") from error
+        raise OSError(f"cannot listen on {host}, port {port}: {error}") from error
     return bound
 
 
 def listen(app: Any, bound: socket.socket) -> int:
-    """Serves until SIGINT or SIGTERM, and then what is at work.
+    """Serves until SIGINT or SIGTERM, and returns the exit status.
 
     Args:
         app: The application.
-        bound: A socket that `bind` has returned.
-
-    Returns:
-        The exit status.
+        bound: A socket from `bind`.
     """
     import uvicorn
 
@@ -170,14 +126,14 @@ def listen(app: Any, bound: socket.socket) -> int:
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=_DRAIN,
+        timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT,
     )
     server = uvicorn.Server(config)
-    # uvicorn raises the signal that has ended it once more.
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
+    # uvicorn sends the signal that ended it to the process again.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     host, port = bound.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
-    say(f"http://{host}:{port}/ as soon as the model is ready; Ctrl+C ends it")
+    say(f"http://{host}:{port}/ when the model is ready; press Ctrl+C to stop")
     server.run(sockets=[bound])
     return 0 if server.started else 1

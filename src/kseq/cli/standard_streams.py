@@ -1,7 +1,7 @@
-"""Standard streams of a command: UTF-8 in any locale, and safe where they are closed.
+"""The standard streams of a command: UTF-8 in any locale, with clear errors.
 
-stdin and stdout that are closed, or that fail, are an error when they are used. stderr
-is for people, and never an error: a command goes on where nobody can be told.
+Using stdin or stdout raises an error if the stream is closed or fails. An error of
+stderr is ignored: it has messages only, and the command continues without them.
 """
 
 import contextlib
@@ -15,44 +15,45 @@ from typing import Any
 _NAMES = {0: "standard input", 1: "standard output"}
 
 
-def own_streams() -> None:
-    """Replaces the standard streams of the process; restarts Python where it must.
+def replace_standard_streams() -> None:
+    """Replaces the standard streams of the process by UTF-8 ones.
 
-    Where neither the locale nor Python has UTF-8, names of files and texts on the
-    command line are read wrongly too, which only a restart can change.
+    If neither the locale nor Python uses UTF-8, Python restarts in UTF-8 mode: names of
+    files and texts on the command line would be decoded wrongly too.
     """
     if sys.getfilesystemencoding() != "utf-8" and sys.executable:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     for descriptor in (0, 1, 2):
-        _occupy(descriptor)
-    sys.stdin = io.TextIOWrapper(io.BufferedReader(_Standard(0, "r")), "utf-8")
-    sys.stdout = _writer(1)
-    sys.stderr = _writer(2)
+        _open_if_closed(descriptor)
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(_StandardStream(0, "r")), "utf-8")
+    sys.stdout = _open_writer(1)
+    sys.stderr = _open_writer(2)
 
 
 def standard_input() -> io.BufferedReader:
-    """Returns the bytes of stdin, with a lock that nothing else in Python holds.
+    """Opens stdin as a binary stream with its own lock.
 
-    A thread that waits for input would keep `sys.stdin` locked when Python ends.
+    A thread that waits for input would still hold the lock of `sys.stdin` when Python
+    exits.
     """
-    return io.BufferedReader(_Standard(sys.stdin.fileno(), "r"))
+    return io.BufferedReader(_StandardStream(sys.stdin.fileno(), "r"))
 
 
 def discard_output() -> None:
-    """Drops what stdout still holds, so that Python does not fail on it at its end."""
-    # Where stdout is no file, there is nothing to fail.
+    """Redirects stdout to nowhere, so that Python cannot fail to flush it at exit."""
+    # In tests stdout may have no file descriptor.
     with contextlib.suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
-def _occupy(descriptor: int) -> None:
-    """Keeps a closed descriptor from becoming that of the next file that is opened."""
+def _open_if_closed(descriptor: int) -> None:
+    """Opens a closed descriptor, so that no other file gets its number."""
     try:
         os.fstat(descriptor)
     except OSError:
-        # Opened the wrong way round: using it fails as using a closed one does.
+        # With the wrong mode, so that using it fails as for a closed one.
         modes = {0: os.O_WRONLY, 1: os.O_RDONLY, 2: os.O_WRONLY}
         opened = os.open(os.devnull, modes[descriptor])
         if opened != descriptor:
@@ -60,18 +61,18 @@ def _occupy(descriptor: int) -> None:
             os.close(opened)
 
 
-def _writer(descriptor: int) -> io.TextIOWrapper:
+def _open_writer(descriptor: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(
-        io.BufferedWriter(_Standard(descriptor, "w")),
+        io.BufferedWriter(_StandardStream(descriptor, "w")),
         "utf-8",
-        # Names of files may be any bytes.
+        # A name of a file may contain any bytes.
         errors="surrogateescape" if descriptor == 1 else "backslashreplace",
         line_buffering=descriptor == 2 or os.isatty(descriptor),
     )
 
 
-class _Standard(io.FileIO):
-    """A standard stream, whose errors name it."""
+class _StandardStream(io.FileIO):
+    """A standard stream whose errors name the stream."""
 
     def __init__(self, descriptor: int, mode: str) -> None:
         super().__init__(descriptor, mode, closefd=False)
@@ -86,7 +87,7 @@ class _Standard(io.FileIO):
                 raise
         except OSError as error:
             if self.descriptor == 1:
-                raise _named(error, self.descriptor, "written") from error
+                raise _name_stream(error, self.descriptor, "written") from error
         return len(data)
 
     def readinto(self, buffer: Any) -> int | None:
@@ -99,11 +100,11 @@ class _Standard(io.FileIO):
         try:
             return read(*arguments)
         except OSError as error:
-            raise _named(error, self.descriptor, "read") from error
+            raise _name_stream(error, self.descriptor, "read") from error
 
 
-def _named(error: OSError, descriptor: int, done: str) -> OSError:
+def _name_stream(error: OSError, descriptor: int, participle: str) -> OSError:
     name = _NAMES.get(descriptor, "standard input")
     if error.errno == errno.EBADF:
         return OSError(f"{name} is closed")
-    return OSError(f"{name} cannot be {done}: {error.strerror}")
+    return OSError(f"{name} cannot be {participle}: {error.strerror}")

@@ -1,4 +1,4 @@
-"""TensorFlow without its notices, for commands whose stderr is for people."""
+"""Imports TensorFlow without its log messages on stderr."""
 
 import contextlib
 import os
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and looks for its devices, silently.
+    """Imports TensorFlow and lists its devices, without log messages.
 
-    It tells of instruction sets and missing GPUs before it heeds any setting. Python's
-    errors come through.
+    TensorFlow logs instruction sets and missing GPUs before any log level applies.
+    Exceptions are raised as usual.
     """
     with _without_stderr():
         import tensorflow as tf
@@ -19,13 +19,13 @@ def load_tensorflow() -> None:
 
 @contextlib.contextmanager
 def _without_stderr() -> Iterator[None]:
-    """Lets nothing be written to the file that C++ takes for stderr."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+    """Discards everything that C++ code writes to stderr."""
+    original = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(original, 2)
+        os.close(original)

@@ -1,11 +1,12 @@
 """Build a vocabulary from files of texts, for `kseq train --source-vocab`."""
 
-import json
 import pathlib
 from collections.abc import Sequence
 
-from kseq.cli.folders import check_new
-from kseq.cli.parsing import Parser, UsageError, say, usage
+from kseq.cli.output_files import add_output_arguments, check_new_files
+from kseq.cli.parsing import Parser
+from kseq.cli.printing import add_json_argument, print_json, say
+from kseq.cli.usage_errors import as_usage_errors
 from kseq.progress import progress
 
 
@@ -20,19 +21,14 @@ def add_arguments(parser: Parser) -> None:
         type=str,
         default=[],
         metavar="FILE",
-        help="files of texts, one text a line, also .gz",
+        help="files of texts, one text per line; .gz files are decompressed",
     )
-    parser.add_argument(
-        "-o", "--output", type=str, metavar="FILE", help="JSON file to write"
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace an existing file"
-    )
+    add_output_arguments(parser, "FILE", "JSON file")
     parser.add_argument(
         "--tokenizer",
         type=str,
         default="whitespace",
-        help="whitespace (default), characters, spacy:LANGUAGE or moses:LANGUAGE",
+        help="tokenizer: whitespace, characters, spacy:LANGUAGE or moses:LANGUAGE",
     )
     parser.add_argument(
         "--lower-case", action="store_true", help="convert texts to lower case"
@@ -41,40 +37,34 @@ def add_arguments(parser: Parser) -> None:
         "--min-frequency",
         type=int,
         default=1,
-        metavar="N",
-        help="minimum number of occurrences of a token. Default: 1",
+        help="minimum number of occurrences of a token",
     )
     parser.add_argument(
         "--max-size",
         type=int | None,
-        metavar="N",
-        help="maximum number of tokens, without the four special ones. Default: no "
+        help="maximum number of tokens, without the four special tokens. Default: no "
         "limit",
     )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_json_argument(parser)
 
 
 def run(parser: Parser, argv: Sequence[str]) -> int:
     """Runs the command."""
     arguments = parser.parse_args(argv)
-    if not arguments.input:
-        raise UsageError("-i FILE is required")
-    if arguments.output is None:
-        raise UsageError("-o FILE is required")
+    parser.require(arguments, "input", "output")
     output = pathlib.Path(arguments.output)
-    check_new([output], arguments.overwrite)
+    check_new_files([output], arguments.overwrite)
 
     from kseq.data import Vocabulary, read_lines
     from kseq.data.tokenizers import UntrainedTokenizer, resolve
 
-    with usage():
+    with as_usage_errors():
         tokenizer = resolve(arguments.tokenizer, lower_case=arguments.lower_case)
         if isinstance(tokenizer, UntrainedTokenizer):
             raise ValueError(
-                "`tokenizer` must be one that is not trained, since the file of a "
-                "vocabulary has no room for a tokenizer's model. Received: "
-                f"{arguments.tokenizer!r}; pass it to kseq train or kseq data prepare, "
-                "which keep both."
+                "`tokenizer` must be whitespace, characters, spacy:LANGUAGE or "
+                f"moses:LANGUAGE. Received: {arguments.tokenizer!r}. Pass a trained "
+                "tokenizer to kseq train or kseq data prepare, which save its model."
             )
     vocab = Vocabulary.from_files(
         arguments.input,
@@ -82,32 +72,32 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
         min_frequency=arguments.min_frequency,
         max_size=arguments.max_size,
     )
-    counts: dict[bool, int] = {True: 0, False: 0}
+    tokens = known = 0
     distinct = set()
     lines = (line for path in arguments.input for line in read_lines(path))
-    for line in progress(lines, "measuring", unit="lines"):
+    for line in progress(lines, "counting tokens", unit="lines"):
         for token in tokenizer.tokenize(line):
-            counts[token in vocab] += 1
+            tokens += 1
+            known += token in vocab
             distinct.add(token)
     vocab.save(output)
-    tokens = sum(counts.values())
-    share = counts[True] / tokens if tokens else 1.0
+    share = known / tokens if tokens else 1.0
     if arguments.json:
-        found = {
+        result = {
             "file": str(output),
             "size": len(vocab),
             "tokens": tokens,
             "distinct": len(distinct),
             "covered": share,
         }
-        print(json.dumps(found))
+        print_json(result)
     else:
-        print(f"{output}: {len(vocab):,} tokens, the four special ones included")
+        print(f"{output}: {len(vocab):,} tokens, including the four special tokens")
         print(
-            f"{share:.2%} of the {tokens:,} tokens of the texts are known; they have "
-            f"{len(distinct):,} different ones"
+            f"The vocabulary covers {share:.2%} of the {tokens:,} tokens in the texts, "
+            f"which have {len(distinct):,} distinct tokens."
         )
     flags = f"--source-vocab {output} --source-tokenizer {arguments.tokenizer}"
     lower = " --lower-case" if arguments.lower_case else ""
-    say(f"For kseq train: {flags}{lower} (or the same of the target)")
+    say(f"To use it: kseq train {flags}{lower} (for targets: --target-vocab, ...)")
     return 0

@@ -1,4 +1,4 @@
-"""Archives of models, unpacked without trusting them."""
+"""Unpacks model archives from sources that are not trusted."""
 
 import os
 import pathlib
@@ -9,16 +9,16 @@ import tarfile
 def unpack(archive: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
     """Unpacks a gzipped tar archive of plain files and folders.
 
-    Modes, owners and times are not taken over.
+    Modes, owners and times are ignored.
 
     Args:
         archive: The file.
-        folder: Where to; it is made.
+        folder: The folder to create.
 
     Raises:
-        OSError: If the file cannot be read, or the folder not be written.
-        ValueError: If the archive is damaged, or has anything but plain files and
-            folders below its top: links, devices, absolute paths, paths with "..".
+        OSError: If the file cannot be read, or the folder cannot be written.
+        ValueError: If the archive is damaged, or has a link, a device, an absolute path
+            or a path with "..".
 
     Example:
         >>> import pathlib, tarfile
@@ -33,40 +33,43 @@ def unpack(archive: str | os.PathLike[str], folder: str | os.PathLike[str]) -> N
     root = pathlib.Path(folder)
     try:
         with tarfile.open(archive, "r:gz") as opened:
-            # All of them are looked at before any is written.
-            members = [(each, _place(archive, each)) for each in opened.getmembers()]
+            # Checks all members before it writes any.
+            members = [
+                (each, root / _check_path(archive, each))
+                for each in opened.getmembers()
+            ]
             root.mkdir(parents=True, exist_ok=True)
-            for member, place in members:
+            for member, path in members:
                 if member.isdir():
-                    (root / place).mkdir(parents=True, exist_ok=True)
+                    path.mkdir(parents=True, exist_ok=True)
                     continue
-                (root / place).parent.mkdir(parents=True, exist_ok=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
                 content = opened.extractfile(member)
-                assert content is not None  # it is a plain file
-                # "x": a second member of one name would write through what is there.
-                with content, open(root / place, "xb") as file:
+                assert content is not None  # it is a regular file
+                # "x" refuses a second member with the same name.
+                with content, open(path, "xb") as file:
                     shutil.copyfileobj(content, file)
     except (tarfile.TarError, EOFError) as error:
         raise ValueError(
-            f"'{os.fspath(archive)}' cannot be unpacked: it is damaged, or not a "
+            f"'{os.fspath(archive)}' cannot be unpacked: it is damaged or not a "
             f"gzipped tar archive ({error})."
         ) from error
 
 
-def _place(
+def _check_path(
     archive: str | os.PathLike[str], member: tarfile.TarInfo
 ) -> pathlib.PurePosixPath:
-    """Returns where a member belongs below the top, or raises."""
-    place = pathlib.PurePosixPath(member.name)
+    """Returns the relative path of a member, or raises ValueError."""
+    path = pathlib.PurePosixPath(member.name)
     if (
         not (member.isreg() or member.isdir())
-        or place.is_absolute()
-        or ".." in place.parts
+        or path.is_absolute()
+        or ".." in path.parts
         or "\\" in member.name
         or "\0" in member.name
     ):
         raise ValueError(
-            f"'{os.fspath(archive)}' has {member.name!r}, which is not a plain file or "
-            "folder below its top, and is not unpacked."
+            f"'{os.fspath(archive)}' must have only regular files and folders with "
+            f"relative paths. Received: {member.name!r}."
         )
-    return place
+    return path

@@ -1,8 +1,8 @@
-"""The hyperparameters of Amazon SageMaker's seq2seq, as settings of kseq.
+"""Translates the hyperparameters of Amazon SageMaker's seq2seq to settings of kseq.
 
-All of its 49 names are known. They are strings, and have the defaults of the built-in
-algorithm. One that would have no effect is refused, as is what belongs to convolutional
-models.
+All 49 hyperparameters are known. Their values are strings, and their defaults are those
+of the built-in algorithm. A hyperparameter without effect raises an error, and so do
+those of convolutional models. docs/serving.md has the table of equivalents.
 """
 
 from __future__ import annotations
@@ -15,40 +15,42 @@ from typing import Any
 from kseq.config.checks import nearest_name
 from kseq.config.training import TrainingSettings
 
-_ANY = math.inf
-
 
 @dataclasses.dataclass(frozen=True)
 class Hyperparameter:
-    """What a hyperparameter may be.
+    """The valid values of a hyperparameter.
 
     Attributes:
-        default: Its value where it is not given.
+        default: The default value.
         kind: `int`, `float`, `bool` or `str`.
-        choices: What a `str` may be.
-        low: The least that a number may be.
-        high: The most.
-        meaning: What it is in kseq, for the table in the documentation.
+        choices: The valid values of a `str`.
+        low: Minimum of a number.
+        high: Maximum of a number.
     """
 
     default: Any
     kind: type
-    meaning: str
     choices: tuple[str, ...] = ()
-    low: float = -_ANY
-    high: float = _ANY
+    low: float = -math.inf
+    high: float = math.inf
 
 
-def _count(default: Any, meaning: str, low: int = 1) -> Hyperparameter:
-    return Hyperparameter(default, int, meaning, low=low)
+def _integer(default: int | None, low: int = 1) -> Hyperparameter:
+    return Hyperparameter(default, int, low=low)
 
 
-def _rate(meaning: str) -> Hyperparameter:
-    return Hyperparameter(0.0, float, meaning, low=0, high=1)
+def _number(
+    default: float | None, low: float = -math.inf, high: float = math.inf
+) -> Hyperparameter:
+    return Hyperparameter(default, float, low=low, high=high)
 
 
-def _choice(meaning: str, *choices: str) -> Hyperparameter:
-    return Hyperparameter(choices[0], str, meaning, choices)
+def _boolean(default: bool) -> Hyperparameter:
+    return Hyperparameter(default, bool)
+
+
+def _choice(*choices: str) -> Hyperparameter:
+    return Hyperparameter(choices[0], str, choices)
 
 
 # SageMaker's names of metrics, and kseq's.
@@ -57,86 +59,58 @@ METRIC_NAMES = {
     "accuracy": "token_accuracy",
     "bleu": "bleu",
 }
-
-_CNN = "of convolutional models only: refused"
-
 HYPERPARAMETERS: dict[str, Hyperparameter] = {
-    "max_seq_len_source": _count(100, "`max_source_length`; longer ones are cut"),
-    "max_seq_len_target": _count(100, "`max_target_length`; longer ones are cut"),
-    "batch_size": _count(64, "`batch_size`"),
-    "bucketing_enabled": Hyperparameter(True, bool, "`bucket_width`, or `buckets` 0"),
-    "bucket_width": _count(10, "`bucket_width`"),
-    "encoder_type": _choice("`rnn`; `cnn` is refused", "rnn", "cnn"),
-    "decoder_type": _choice("`rnn`; `cnn` is refused", "rnn", "cnn"),
-    "num_layers_encoder": _count(1, "`encoder_layers`, the first in both directions"),
-    "num_layers_decoder": _count(1, "`decoder_layers`"),
-    "num_embed_source": _count(512, "`source_embedding_dim`"),
-    "num_embed_target": _count(512, "`target_embedding_dim`"),
-    "embed_dropout_source": _rate("`source_embedding_dropout`"),
-    "embed_dropout_target": _rate("`target_embedding_dropout`"),
-    "rnn_num_hidden": _count(1024, "`units`"),
-    "rnn_cell_type": _choice("`cell`", "lstm", "gru"),
-    "rnn_decoder_state_init": _choice(
-        "`decoder_init`: `last`, `mean` or `zeros`", "last", "avg", "zero"
-    ),
-    "rnn_residual_connections": Hyperparameter(
-        False, bool, "`encoder_residual_from`, `decoder_residual_from`"
-    ),
-    "rnn_first_residual_layer": _count(2, "their value", 2),
-    "rnn_decoder_hidden_dropout": _rate("`hidden_dropout`"),
-    "rnn_attention_type": _choice(
-        "`attention`: `additive`, `dot`, `fixed` or `general`",
-        "mlp",
-        "dot",
-        "fixed",
-        "bilinear",
-    ),
-    "rnn_attention_num_hidden": _count(None, "`attention_units`"),
-    "rnn_attention_in_upper_layers": Hyperparameter(
-        True, bool, "`attention_in_upper_layers`, of two decoder layers or more"
-    ),
-    "cnn_kernel_width_encoder": _count(3, _CNN),
-    "cnn_kernel_width_decoder": _count(5, _CNN),
-    "cnn_num_hidden": _count(512, _CNN),
-    "cnn_activation_type": _choice(_CNN, "glu", "relu", "linear", "sigmoid", "tanh"),
-    "cnn_hidden_dropout": _rate(_CNN),
-    "optimizer_type": _choice("`optimizer`", "adam", "sgd", "rmsprop"),
-    "learning_rate": Hyperparameter(0.0003, float, "`learning_rate`", low=0),
-    "weight_decay": Hyperparameter(0.0, float, "`weight_decay`", low=0),
-    "momentum": Hyperparameter(None, float, "`momentum`, of `sgd`", low=0, high=1),
-    "clip_gradient": Hyperparameter(1.0, float, "`clipvalue`; negative or 0: none"),
-    "loss_type": _choice("the only one there is", "cross-entropy"),
-    "weight_init_type": _choice("`kernel_initializer`", "xavier", "uniform"),
-    "weight_init_scale": Hyperparameter(
-        2.34, float, "magnitude of `xavier`; bound of `uniform`", low=0
-    ),
-    "xavier_factor_type": _choice("fan of `xavier`", "in", "out", "avg"),
+    "max_seq_len_source": _integer(100),
+    "max_seq_len_target": _integer(100),
+    "batch_size": _integer(64),
+    "bucketing_enabled": _boolean(True),
+    "bucket_width": _integer(10),
+    "encoder_type": _choice("rnn", "cnn"),
+    "decoder_type": _choice("rnn", "cnn"),
+    "num_layers_encoder": _integer(1),
+    "num_layers_decoder": _integer(1),
+    "num_embed_source": _integer(512),
+    "num_embed_target": _integer(512),
+    "embed_dropout_source": _number(0.0, 0, 1),
+    "embed_dropout_target": _number(0.0, 0, 1),
+    "rnn_num_hidden": _integer(1024),
+    "rnn_cell_type": _choice("lstm", "gru"),
+    "rnn_decoder_state_init": _choice("last", "avg", "zero"),
+    "rnn_residual_connections": _boolean(False),
+    "rnn_first_residual_layer": _integer(2, 2),
+    "rnn_decoder_hidden_dropout": _number(0.0, 0, 1),
+    "rnn_attention_type": _choice("mlp", "dot", "fixed", "bilinear"),
+    "rnn_attention_num_hidden": _integer(None),
+    "rnn_attention_in_upper_layers": _boolean(True),
+    "cnn_kernel_width_encoder": _integer(3),
+    "cnn_kernel_width_decoder": _integer(5),
+    "cnn_num_hidden": _integer(512),
+    "cnn_activation_type": _choice("glu", "relu", "linear", "sigmoid", "tanh"),
+    "cnn_hidden_dropout": _number(0.0, 0, 1),
+    "optimizer_type": _choice("adam", "sgd", "rmsprop"),
+    "learning_rate": _number(0.0003, 0),
+    "weight_decay": _number(0.0, 0),
+    "momentum": _number(None, 0, 1),
+    "clip_gradient": _number(1.0),  # no clipping if negative or 0
+    "loss_type": _choice("cross-entropy"),
+    "weight_init_type": _choice("xavier", "uniform"),
+    "weight_init_scale": _number(2.34, 0),
+    "xavier_factor_type": _choice("in", "out", "avg"),
     "lr_scheduler_type": _choice(
-        "`schedule`: `plateau`, `inverse_time` or `inverse_sqrt`",
-        "plateau_reduce",
-        "fixed_rate_inv_t",
-        "fixed_rate_inv_sqrt_t",
+        "plateau_reduce", "fixed_rate_inv_t", "fixed_rate_inv_sqrt_t"
     ),
-    "plateau_reduce_lr_factor": Hyperparameter(
-        0.5, float, "`plateau_factor`", low=1e-6, high=1
-    ),
-    "plateau_reduce_lr_threshold": _count(3, "`plateau_patience`"),
-    "fixed_rate_lr_half_life": _count(10, "`half_life`, in checkpoints"),
-    "training_metric": _choice(
-        "metric of the training data that is printed", "perplexity", "accuracy"
-    ),
-    "optimized_metric": _choice("`optimized_metric`", "perplexity", "accuracy", "bleu"),
-    "checkpoint_frequency_num_batches": _count(1000, "`checkpoint_updates`"),
-    "checkpoint_threshold": _count(3, "`max_checkpoints_not_improved`"),
-    "min_num_epochs": _count(0, "`min_epochs`", 0),
-    "max_num_epochs": _count(None, "`max_epochs`; `none`: no limit"),
-    "max_num_batches": _count(-1, "`max_updates`; -1: no limit", -1),
-    "bleu_sample_size": _count(
-        0,
-        "`decode_pairs`; -1: all; 0: none, or all where BLEU is `optimized_metric`",
-        -1,
-    ),
-    "beam_size": _count(5, "`beam_width`, and the beam of the endpoint"),
+    "plateau_reduce_lr_factor": _number(0.5, 1e-6, 1),
+    "plateau_reduce_lr_threshold": _integer(3),
+    "fixed_rate_lr_half_life": _integer(10),  # in checkpoints
+    "training_metric": _choice("perplexity", "accuracy"),
+    "optimized_metric": _choice("perplexity", "accuracy", "bleu"),
+    "checkpoint_frequency_num_batches": _integer(1000),
+    "checkpoint_threshold": _integer(3),
+    "min_num_epochs": _integer(0, 0),
+    "max_num_epochs": _integer(None),
+    "max_num_batches": _integer(-1, -1),  # -1: no limit
+    "bleu_sample_size": _integer(0, -1),  # -1: all; 0: all if BLEU is optimized
+    "beam_size": _integer(5),
 }
 _ATTENTION = {"mlp": "additive", "dot": "dot", "fixed": "fixed", "bilinear": "general"}
 _INIT = {"last": "last", "avg": "mean", "zero": "zeros"}
@@ -145,7 +119,7 @@ _SCHEDULE = {
     "fixed_rate_inv_t": "inverse_time",
     "fixed_rate_inv_sqrt_t": "inverse_sqrt",
 }
-# What has an effect with some values of another only.
+# Hyperparameters that have an effect only with some values of another.
 _NEEDS = {
     "bucket_width": ("bucketing_enabled", (True,)),
     "rnn_first_residual_layer": ("rnn_residual_connections", (True,)),
@@ -163,13 +137,13 @@ _NEEDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What a training job is to do.
+    """The settings of a training job.
 
     Attributes:
-        model: Fields of `Seq2SeqConfig`, without the sizes of the vocabularies.
+        model: Fields of `Seq2SeqConfig`, without the vocabulary sizes.
         settings: `TrainingSettings`.
-        max_source_length: Most tokens of a source.
-        max_target_length: Most tokens of a target.
+        max_source_length: Maximum number of source tokens.
+        max_target_length: Maximum number of target tokens.
         beam_width: Beam width of the endpoint.
         training_metric: `"perplexity"` or `"accuracy"`.
     """
@@ -183,17 +157,17 @@ class Job:
 
 
 def read_hyperparameters(given: Mapping[str, str]) -> Job:
-    """Reads hyperparameters as SageMaker gives them.
+    """Converts the hyperparameters of SageMaker to a job.
 
     Args:
-        given: Names and values, both strings.
+        given: Mapping from names to values, both strings.
 
     Returns:
         The `Job`.
 
     Raises:
-        ValueError: If one is unknown or malformed, would have no effect, or is not to
-            be had in kseq.
+        ValueError: If a hyperparameter is unknown, not valid, without effect, or not
+            supported by kseq.
 
     Example:
         >>> from kseq.sagemaker.hyperparameters import read_hyperparameters
@@ -209,19 +183,19 @@ def read_hyperparameters(given: Mapping[str, str]) -> Job:
         if name not in HYPERPARAMETERS:
             raise ValueError(
                 f"Unknown hyperparameter `{name}`."
-                f"{nearest_name(name, HYPERPARAMETERS)} They are: "
+                f"{nearest_name(name, HYPERPARAMETERS)} Hyperparameters are "
                 f"{', '.join(HYPERPARAMETERS)}."
             )
         if name.startswith("cnn_"):
             raise ValueError(
-                f"`{name}` belongs to convolutional models, which kseq does not have: "
-                "its encoders and decoders are recurrent. Leave it out."
+                f"`{name}` must be left out: it belongs to convolutional models, which "
+                "kseq does not have."
             )
-        values[name] = _value(name, text)
+        values[name] = _convert(name, text)
     _check(values, given)
     return Job(
-        _model(values),
-        _settings(values),
+        _build_model_config(values),
+        _build_training_settings(values),
         values["max_seq_len_source"],
         values["max_seq_len_target"],
         values["beam_size"],
@@ -229,50 +203,55 @@ def read_hyperparameters(given: Mapping[str, str]) -> Job:
     )
 
 
-def _value(name: str, text: Any) -> Any:
-    """Returns the value that a string stands for."""
-    known = HYPERPARAMETERS[name]
+def _convert(name: str, text: Any) -> Any:
+    """Converts a string to the value of a hyperparameter."""
+    hyperparameter = HYPERPARAMETERS[name]
     if not isinstance(text, str):
         raise ValueError(f"`{name}` must be a string. Received: {text!r}.")
     word = text.strip()
-    if known.default is None and word.lower() == "none":
+    if hyperparameter.default is None and word.lower() == "none":
         return None
-    if known.kind is str:
-        if word not in known.choices:
+    if hyperparameter.kind is str:
+        if word not in hyperparameter.choices:
             raise ValueError(
-                f"`{name}` must be one of {', '.join(known.choices)}. Received: "
-                f"{text!r}."
+                f"`{name}` must be one of {', '.join(hyperparameter.choices)}. "
+                f"Received: {text!r}."
             )
         return word
-    if known.kind is bool:
+    if hyperparameter.kind is bool:
         if word.lower() not in ("true", "false"):
             raise ValueError(f"`{name}` must be true or false. Received: {text!r}.")
         return word.lower() == "true"
-    noun = "an integer" if known.kind is int else "a number"
+    noun = "an integer" if hyperparameter.kind is int else "a number"
+    low, high = hyperparameter.low, hyperparameter.high
     try:
-        value = known.kind(word)
+        value = hyperparameter.kind(word)
     except ValueError:
         raise ValueError(f"`{name}` must be {noun}. Received: {text!r}.") from None
-    if not (known.low <= value <= known.high and math.isfinite(value)):
-        bounds = f"at least {known.low}" if known.high == _ANY else ""
-        bounds = bounds or f"in [{known.low}, {known.high}]"
-        raise ValueError(f"`{name}` must be {noun} {bounds}. Received: {text!r}.")
+    if not (low <= value <= high and math.isfinite(value)):
+        if math.isfinite(high):
+            noun += f" in [{low}, {high}]"
+        elif math.isfinite(low):
+            noun += f" of at least {low}"
+        else:
+            noun = "a finite number"
+        raise ValueError(f"`{name}` must be {noun}. Received: {text!r}.")
     return value
 
 
 def _check(values: Mapping[str, Any], given: Mapping[str, str]) -> None:
-    """Refuses what kseq has not, and what would have no effect."""
+    """Checks that each hyperparameter is supported and has an effect."""
     for name in ("encoder_type", "decoder_type"):
         if values[name] == "cnn":
             raise ValueError(
                 f"`{name}` must be rnn: kseq has no convolutional models. Received: "
                 "'cnn'."
             )
-    for name, (other, wanted) in _NEEDS.items():
-        if name in given and values[name] is not None and values[other] not in wanted:
-            shown = " or ".join(str(each).lower() for each in wanted)
+    for name, (other, valid) in _NEEDS.items():
+        if name in given and values[name] is not None and values[other] not in valid:
+            listed = " or ".join(str(each).lower() for each in valid)
             raise ValueError(
-                f"`{name}` has an effect where `{other}` is {shown} only. Received: "
+                f"`{name}` must be left out unless `{other}` is {listed}. Received: "
                 f"{given[name]!r} with {str(values[other]).lower()!r}."
             )
     if values["max_num_batches"] == 0:
@@ -281,18 +260,18 @@ def _check(values: Mapping[str, Any], given: Mapping[str, str]) -> None:
     first = values["rnn_first_residual_layer"]
     if values["rnn_residual_connections"] and layers < first:
         raise ValueError(
-            f"`rnn_residual_connections` begin at layer {first}, of {layers}: none is "
-            "there."
+            f"`rnn_residual_connections` must be false with {layers} layers, since the "
+            f"first residual layer is {first}. Received: 'true'."
         )
 
 
-def _model(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the architecture: that of Sockeye, which SageMaker's is built on."""
+def _build_model_config(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the architecture of Sockeye, on which SageMaker's is built."""
     kind = values["rnn_attention_type"]
     units = values["rnn_attention_num_hidden"] or values["rnn_num_hidden"]
     first = values["rnn_first_residual_layer"]
     residual = values["rnn_residual_connections"]
-    found = {
+    config = {
         "source_embedding_dim": values["num_embed_source"],
         "target_embedding_dim": values["num_embed_target"],
         "source_embedding_dropout": values["embed_dropout_source"],
@@ -309,19 +288,19 @@ def _model(values: Mapping[str, Any]) -> dict[str, Any]:
         "attention_in_upper_layers": (
             values["rnn_attention_in_upper_layers"] and values["num_layers_decoder"] > 1
         ),
-        **_initializers(values),
+        **_build_initializers(values),
     }
     if values["num_layers_encoder"] == 1:
-        found["encoder_direction"] = "bidirectional"
+        config["encoder_direction"] = "bidirectional"
     if kind in ("mlp", "dot"):
-        found["attention_units"] = units
+        config["attention_units"] = units
     for side in ("encoder", "decoder"):
         if residual and values[f"num_layers_{side}"] >= first:
-            found[f"{side}_residual_from"] = first
-    return found
+            config[f"{side}_residual_from"] = first
+    return config
 
 
-def _initializers(values: Mapping[str, Any]) -> dict[str, Any]:
+def _build_initializers(values: Mapping[str, Any]) -> dict[str, Any]:
     scale = values["weight_init_scale"]
     if values["weight_init_type"] == "uniform":
         return {
@@ -329,7 +308,7 @@ def _initializers(values: Mapping[str, Any]) -> dict[str, Any]:
             "embedding_initializer": "uniform",
             "initializer_scale": scale,
         }
-    # Both draw from [-b, b]: MXNet's with b^2 = magnitude / fan, Keras's 3 scale / fan.
+    # Uniform in [-b, b]: b^2 is magnitude / fan in MXNet, and 3 scale / fan in Keras.
     initializer = {
         "class_name": "VarianceScaling",
         "config": {
@@ -341,8 +320,7 @@ def _initializers(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"kernel_initializer": initializer, "embedding_initializer": initializer}
 
 
-def _settings(values: Mapping[str, Any]) -> TrainingSettings:
-    """Returns how the model trains."""
+def _build_training_settings(values: Mapping[str, Any]) -> TrainingSettings:
     optimized = values["optimized_metric"]
     sample = values["bleu_sample_size"]
     metrics = ["perplexity", "token_accuracy"]
@@ -355,15 +333,16 @@ def _settings(values: Mapping[str, Any]) -> TrainingSettings:
         }
     schedule = _SCHEDULE[values["lr_scheduler_type"]]
     if schedule == "plateau":
-        rates = {
+        schedule_options = {
             "plateau_factor": values["plateau_reduce_lr_factor"],
             "plateau_patience": values["plateau_reduce_lr_threshold"],
         }
     else:
         checkpoints = values["fixed_rate_lr_half_life"]
-        rates = {"half_life": checkpoints * values["checkpoint_frequency_num_batches"]}
+        updates = values["checkpoint_frequency_num_batches"]
+        schedule_options = {"half_life": checkpoints * updates}
     clip = values["clip_gradient"]
-    updates = values["max_num_batches"]
+    max_updates = values["max_num_batches"]
     return TrainingSettings(
         batch_size=values["batch_size"],
         buckets=None if values["bucketing_enabled"] else 0,
@@ -375,7 +354,7 @@ def _settings(values: Mapping[str, Any]) -> TrainingSettings:
         global_clipnorm=0,
         clipvalue=clip if clip > 0 else None,
         schedule=schedule,  # type: ignore[arg-type]
-        **rates,
+        **schedule_options,
         metrics=tuple(metrics),
         optimized_metric=METRIC_NAMES[optimized],
         **decoding,
@@ -383,5 +362,5 @@ def _settings(values: Mapping[str, Any]) -> TrainingSettings:
         max_checkpoints_not_improved=values["checkpoint_threshold"],
         min_epochs=values["min_num_epochs"],
         max_epochs=values["max_num_epochs"],
-        max_updates=updates if updates >= 0 else None,
+        max_updates=max_updates if max_updates >= 0 else None,
     )

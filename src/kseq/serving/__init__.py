@@ -7,10 +7,10 @@ import importlib.util
 
 
 def check_installed() -> None:
-    """Raises where the libraries that serving needs are missing.
+    """Checks that FastAPI and uvicorn are installed.
 
     Raises:
-        ImportError: If one is.
+        ImportError: If one of them is missing.
     """
     for name in ("fastapi", "uvicorn"):
         if importlib.util.find_spec(name) is None:

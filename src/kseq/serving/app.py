@@ -1,4 +1,4 @@
-"""The HTTP interface of a model: SageMaker's two paths, and a page to try it on."""
+"""The HTTP interface of a model: `/ping`, `/invocations` and a web page."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import functools
 import importlib.resources
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -15,26 +14,32 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from kseq.sagemaker.messages import (
+from kseq.serving.messages import (
+    FORMATS,
     JSON,
-    JSON_LINES,
-    RECORDIO,
     Instance,
+    MessageFormat,
     RequestError,
     check_accept,
+    dump_json,
     find_format,
 )
 from kseq.serving.service import SMALL_BODY, Service
 
-_REFUSED = {
-    400: "what was sent cannot be read, or none of its instances be answered",
-    406: "`Accept` asks for another format than that of the request",
-    408: "the body did not come in time",
-    413: "the body is too large, or has too many instances",
-    415: "there is no such format",
-    503: "too much is waiting; `Retry-After` tells when to try again",
+_ERRORS = {
+    400: "The request, or every instance in it, is invalid.",
+    406: "`Accept` does not include the format of the request.",
+    408: "The body did not arrive in time.",
+    413: "The body is too large, or has too many instances.",
+    415: "The content type is not supported.",
+    503: "Too many instances are waiting. `Retry-After` gives the seconds to wait.",
 }
-# Nothing is loaded from elsewhere, and no text of a user can become a script.
+_ERROR_SCHEMA = {
+    "type": "object",
+    "properties": {"error": {"type": "string"}},
+    "required": ["error"],
+}
+# The page loads nothing from other servers, and no text can run as a script.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -47,7 +52,7 @@ _PAGE = {
 
 
 class TranslationRequest(pydantic.BaseModel):
-    """What the page asks for."""
+    """A request of the page."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
@@ -57,7 +62,7 @@ class TranslationRequest(pydantic.BaseModel):
 
 
 class Output(pydantic.BaseModel):
-    """One output for a text."""
+    """One output of a source text."""
 
     text: str
     score: float
@@ -67,21 +72,23 @@ class Output(pydantic.BaseModel):
 
 
 class TranslationResponse(pydantic.BaseModel):
-    """What the page shows."""
+    """The response that the page shows."""
 
     source_tokens: list[str]
     outputs: list[Output]
 
 
-def build_app(service: Service) -> FastAPI:
-    """Builds the application of a model.
+def build_app(service: Service, formats: Sequence[MessageFormat] = FORMATS) -> FastAPI:
+    """Builds the web application of a model.
 
     Args:
-        service: The `Service`; it is made ready when the application starts.
+        service: The `Service`. The application starts and stops it.
+        formats: Formats of `POST /invocations`. A request without a content type is
+            read in the first one. Default: JSON and JSON lines.
 
     Returns:
-        A FastAPI application: GET /ping, POST /invocations, GET / and what the page
-        there asks for.
+        A FastAPI application with `GET /ping`, `POST /invocations`, and the page at
+        `GET /` with its own paths.
     """
 
     @contextlib.asynccontextmanager
@@ -93,11 +100,11 @@ def build_app(service: Service) -> FastAPI:
 
     app = FastAPI(
         title="kseq",
-        description="A recurrent sequence-to-sequence model.",
+        description="Decodes texts with a sequence-to-sequence model.",
         lifespan=lifespan,
         responses={
-            status: {"description": text, "content": {JSON: {"schema": _ERROR}}}
-            for status, text in _REFUSED.items()
+            status: {"description": text, "content": {JSON: {"schema": _ERROR_SCHEMA}}}
+            for status, text in _ERRORS.items()
         },
     )
     app.add_middleware(
@@ -105,30 +112,36 @@ def build_app(service: Service) -> FastAPI:
         max_body=service.settings.max_body,
         timeout=service.settings.body_timeout,
     )
-    app.add_exception_handler(RequestError, _refused)
-    app.add_exception_handler(HTTPException, _not_found)
-    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(RequestError, _answer_request_error)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)
 
-    @app.get("/ping", responses={200: {"description": "the model is ready"}})
+    @app.get("/ping", responses={200: {"description": "The model is ready."}})
     async def ping() -> dict[str, str]:
         return {}
 
-    @app.post("/invocations", openapi_extra=_INVOCATIONS, response_class=Response)
+    @app.post(
+        "/invocations",
+        openapi_extra=_describe_invocations(formats),
+        response_class=Response,
+    )
     async def invocations(request: Request) -> Response:
-        kind = find_format(request.headers.get("content-type"))
-        check_accept(request.headers.get("accept"), kind.content_type)
+        message_format = find_format(request.headers.get("content-type"), formats)
+        check_accept(request.headers.get("accept"), message_format.content_type)
         body = await request.body()
+        translator = service.translator
 
         def read() -> tuple[list[Instance], list[list[int] | str]]:
-            instances = kind.read(body)
-            return instances, service.prepare(instances)
+            instances = message_format.read(body, translator.source_vocab)
+            return instances, service.encode(instances)
 
-        instances, prepared = await _away_if_long(len(body), read)
-        answers = await service.answer(instances, prepared)
-        vocab = service.translator.target_vocab
-        write = functools.partial(kind.write, instances, answers, vocab)
-        found = await _away_if_long(len(body), write)
-        return Response(found, media_type=kind.content_type)
+        instances, encoded = await _run_in_thread_if_large(len(body), read)
+        answers = await service.answer(instances, encoded)
+        write = functools.partial(
+            message_format.write, instances, answers, translator.target_vocab
+        )
+        content = await _run_in_thread_if_large(len(body), write)
+        return Response(content, media_type=message_format.content_type)
 
     @app.post("/translate")
     async def translate(request: TranslationRequest) -> TranslationResponse:
@@ -136,28 +149,28 @@ def build_app(service: Service) -> FastAPI:
         if request.n > beam_width or (request.n > 1 and request.search == "greedy"):
             raise RequestError(
                 400,
-                f"`n` may be up to {beam_width} with the search 'beam', and 1 with "
-                f"'greedy'. Received: {request.n}.",
+                f"`n` must be at most {beam_width} with search 'beam', and 1 with "
+                f"search 'greedy'. Received: {request.n}.",
             )
         instance = Instance(request.text, attention=service.attends)
         size = len(request.text)
-        (ids,) = await _away_if_long(size, lambda: service.prepare([instance]))
+        (ids,) = await _run_in_thread_if_large(size, lambda: service.encode([instance]))
         if isinstance(ids, str):
             raise RequestError(400, ids)
         search = "greedy"
         if request.search == "beam" and beam_width > 1:
             search = "beam" if request.n == 1 else "n_best"
-        (found,) = await service.search(search, [(ids, service.attends)])
-        if isinstance(found, str):
-            raise RequestError(400, found)
+        (outputs,) = await service.search(search, [(ids, service.attends)])
+        if isinstance(outputs, str):
+            raise RequestError(400, outputs)
         names = service.translator.source_vocab.ids_to_tokens(ids)
         return TranslationResponse(
-            source_tokens=[_plain(name) for name in names],
+            source_tokens=[_replace_surrogates(name) for name in names],
             outputs=[
                 Output(
-                    text=_plain(output.text),
+                    text=_replace_surrogates(output.text),
                     score=output.score,
-                    tokens=[_plain(token) for token in output.tokens],
+                    tokens=[_replace_surrogates(token) for token in output.tokens],
                     truncated=output.truncated,
                     attention=(
                         None
@@ -165,7 +178,7 @@ def build_app(service: Service) -> FastAPI:
                         else output.attention.astype(float).round(6).tolist()
                     ),
                 )
-                for output in found[: request.n]
+                for output in outputs[: request.n]
             ],
         )
 
@@ -189,10 +202,10 @@ def build_app(service: Service) -> FastAPI:
             "X-Content-Type-Options": "nosniff",
         }
 
-        async def show() -> Response:
+        async def respond() -> Response:
             return Response(content, media_type=_PAGE[name], headers=headers)
 
-        return show
+        return respond
 
     for name in _PAGE:
         path = "/" if name == "index.html" else f"/{name}"
@@ -203,12 +216,14 @@ def build_app(service: Service) -> FastAPI:
 
 
 class BodyLimits:
-    """Middleware that takes whole bodies only, of a size, within a time.
+    """Middleware that limits the size of a request body and the time to receive it.
+
+    The application gets complete bodies only.
 
     Args:
         app: The application.
-        max_body: Most bytes of a body.
-        timeout: Seconds in which it must have come.
+        max_body: Maximum size of a body in bytes.
+        timeout: Maximum time to receive a body in seconds.
     """
 
     def __init__(self, app: Any, max_body: int, timeout: float) -> None:
@@ -217,7 +232,7 @@ class BodyLimits:
         self.timeout = timeout
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serves a connection."""
+        """Handles a connection."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -225,13 +240,15 @@ class BodyLimits:
             async with asyncio.timeout(self.timeout):
                 body = await self._read(scope, receive)
         except TimeoutError:
-            message = f"The body must come within {self.timeout:g} seconds."
-            await _error(408, message, close=True)(scope, receive, send)
+            message = f"The body must arrive within {self.timeout:g} seconds."
+            await _error_response(408, message, close=True)(scope, receive, send)
             return
         except RequestError as error:
-            await _error(error.status, str(error), close=True)(scope, receive, send)
+            await _error_response(error.status, str(error), close=True)(
+                scope, receive, send
+            )
             return
-        if body is None:  # the client has gone
+        if body is None:  # the client has disconnected
             return
         messages = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -243,118 +260,72 @@ class BodyLimits:
     async def _read(self, scope: Any, receive: Any) -> bytes | None:
         sizes = [value for name, value in scope["headers"] if name == b"content-length"]
         if sizes and sizes[0].isdigit():
-            self._check(int(sizes[0]))
-        pieces, size = [], 0
+            self._check_size(int(sizes[0]))
+        chunks, size = [], 0
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return None
-            pieces.append(message.get("body", b""))
-            size += len(pieces[-1])
-            self._check(size)
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            self._check_size(size)
             if not message.get("more_body", False):
-                return b"".join(pieces)
+                return b"".join(chunks)
 
-    def _check(self, size: int) -> None:
+    def _check_size(self, size: int) -> None:
         if size > self.max_body:
-            raise RequestError(413, f"A body may have {self.max_body} bytes.")
+            raise RequestError(413, f"A body must have at most {self.max_body} bytes.")
 
 
-async def _away_if_long(size: int, work: Callable[[], Any]) -> Any:
-    """Does what may take long in another thread, as others are served meanwhile."""
-    return work() if size <= SMALL_BODY else await asyncio.to_thread(work)
+async def _run_in_thread_if_large(size: int, function: Callable[[], Any]) -> Any:
+    """Calls a function, in another thread if it may delay the other clients."""
+    return function() if size <= SMALL_BODY else await asyncio.to_thread(function)
 
 
-async def _refused(_: Request, error: Any) -> Response:
-    return _error(error.status, str(error), error.retry_after)
+async def _answer_request_error(_: Request, error: Any) -> Response:
+    return _error_response(error.status, str(error), error.retry_after)
 
 
-async def _not_found(_: Request, error: Any) -> Response:
-    response = _error(error.status_code, f"{error.detail}.")
+async def _answer_http_error(_: Request, error: Any) -> Response:
+    response = _error_response(error.status_code, f"{error.detail}.")
     response.headers.update(error.headers or {})
     return response
 
 
-async def _invalid(_: Request, error: Any) -> Response:
+async def _answer_validation_error(_: Request, error: Any) -> Response:
     first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    return _error(400, f"{where}: {first['msg']}.")
+    field = ".".join(map(str, first["loc"]))
+    return _error_response(400, f"{field}: {first['msg']}.")
 
 
-def _error(
+def _error_response(
     status: int, message: str, retry_after: int | None = None, close: bool = False
 ) -> Response:
     headers = {}
     if retry_after is not None:
         headers["Retry-After"] = str(retry_after)
-    if close:  # what is left of the body is not read
+    if close:  # the rest of the body is not read
         headers["Connection"] = "close"
-    content = json.dumps({"error": message}).encode("ascii")
+    content = dump_json({"error": message})
     return Response(content, status, headers, media_type=JSON)
 
 
-def _plain(text: str) -> str:
-    """Returns a text that is Unicode: halves of surrogate pairs become `?`."""
+def _replace_surrogates(text: str) -> str:
+    """Replaces lone surrogates, which UTF-8 cannot encode, by `?`."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-_ERROR = {
-    "type": "object",
-    "properties": {"error": {"type": "string"}},
-    "required": ["error"],
-}
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
-
-
-def _schema(properties: dict[str, Any], *required: str) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(required)}
-
-
-_TEXT = {"type": "string"}
-_PREDICTION = {
-    "target": _TEXT,
-    "matrix": {
-        "type": "array",
-        "items": {"type": "array", "items": {"type": "number"}},
-    },
-    "error": _TEXT,
-}
-_WANTED = {"anyOf": [{"type": "boolean"}, {"enum": ["true", "false"]}]}
-_INSTANCE = _schema(
-    {"data": _TEXT, "configuration": _schema({"attention_matrix": _WANTED})}, "data"
-)
-_INVOCATIONS = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            JSON: {
-                "schema": _schema(
-                    {"instances": {"type": "array", "items": _INSTANCE}}, "instances"
-                ),
-                "example": {"instances": [{"data": "a source"}]},
-            },
-            JSON_LINES: {"schema": _TEXT, "example": '{"source": "a source"}\n'},
-            RECORDIO: _BINARY,
+def _describe_invocations(formats: Sequence[MessageFormat]) -> dict[str, Any]:
+    """Returns the OpenAPI description of `POST /invocations`."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {each.content_type: each.request for each in formats},
         },
-    },
-    "responses": {
-        "200": {
-            "description": "an answer to each instance, or an error in its place",
-            "content": {
-                JSON: {
-                    "schema": _schema(
-                        {
-                            "predictions": {
-                                "type": "array",
-                                "items": _schema(_PREDICTION),
-                            }
-                        },
-                        "predictions",
-                    )
-                },
-                JSON_LINES: {"schema": _TEXT},
-                RECORDIO: _BINARY,
-            },
-        }
-    },
-}
+        "responses": {
+            "200": {
+                "description": "An output or an error for each instance, in order.",
+                "content": {each.content_type: each.response for each in formats},
+            }
+        },
+    }

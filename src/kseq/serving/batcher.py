@@ -1,4 +1,4 @@
-"""Requests of many clients, answered in batches by one thread."""
+"""Processes the items of many clients in batches, in one thread."""
 
 from __future__ import annotations
 
@@ -14,36 +14,37 @@ from kseq.config.checks import check_integer, check_number
 
 
 class QueueFullError(Exception):
-    """More is waiting already than may wait."""
+    """Too many items are waiting."""
 
 
 class StoppedError(Exception):
-    """Nothing more is answered."""
+    """The batcher accepts no more items."""
 
 
 @dataclasses.dataclass
-class _Waiting:
-    """An item, the kind of batch it belongs in, and who waits for it."""
+class _Entry:
+    """A waiting item, the kind of its batch, its result and its time of arrival."""
 
     kind: Hashable
     item: Any
-    answer: Future[Any]
-    since: float
+    result: Future[Any]
+    arrival: float
 
 
 class Batcher:
-    """Answers items in batches, in one thread, in the order in which they came.
+    """Processes items in batches, in one thread, in order of arrival.
 
-    While a batch is at work the next one gathers; where nothing is at work, an item
-    waits `max_wait` for others. An item that fails does so alone: the others of its
-    batch are answered again one by one.
+    While one batch is processed, the next one fills up. An idle batcher waits up to
+    `max_wait` for further items. If a batch raises an exception, its items are
+    processed again one by one, so that an invalid item fails alone.
 
     Args:
-        answer: Function of the kind of a batch and a list of its items; it returns a
-            list of answers. Called by one thread, never twice at once.
-        max_batch: Most items of a batch.
-        max_wait: Seconds that an item waits for others. Default 0.001.
-        max_queue: Most items that wait. Default 1024.
+        process: Function of the kind of a batch and a list of its items. Returns a
+            list of results. Only one thread calls it.
+        max_batch: Maximum number of items in a batch.
+        max_wait: Maximum time in seconds that an item waits for others. Default:
+            0.001.
+        max_queue: Maximum number of waiting items. Default: 1024.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -52,14 +53,14 @@ class Batcher:
     Example:
         >>> from kseq.serving.batcher import Batcher
         >>> with Batcher(lambda kind, items: [kind * x for x in items], 2) as batcher:
-        ...     answers = batcher.submit(10, [1, 2, 3])
-        ...     [answer.result() for answer in answers]
+        ...     results = batcher.submit(10, [1, 2, 3])
+        ...     [result.result() for result in results]
         [10, 20, 30]
     """
 
     def __init__(
         self,
-        answer: Callable[[Any, list[Any]], Sequence[Any]],
+        process: Callable[[Any, list[Any]], Sequence[Any]],
         max_batch: int,
         max_wait: float = 0.001,
         max_queue: int = 1024,
@@ -67,11 +68,11 @@ class Batcher:
         self.max_batch = check_integer("max_batch", max_batch, 1)
         self.max_wait = check_number("max_wait", max_wait)
         self.max_queue = check_integer("max_queue", max_queue, 1)
-        self._answer = answer
-        self._queues: dict[Hashable, deque[_Waiting]] = {}
+        self._process = process
+        self._queues: dict[Hashable, deque[_Entry]] = {}
         self._changed = threading.Condition()
         self._stopping = False
-        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
 
     def __enter__(self) -> Batcher:
         """Starts the thread."""
@@ -79,7 +80,7 @@ class Batcher:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Answers what waits, and ends the thread."""
+        """Processes the waiting items, and ends the thread."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -87,84 +88,79 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """Items that wait."""
+        """Number of waiting items."""
         return sum(map(len, self._queues.values()))
 
     def submit(self, kind: Hashable, items: Sequence[Any]) -> list[Future[Any]]:
-        """Lets items wait for their batch, all of them or none.
+        """Adds items to the queue, all of them or none.
 
-        Items that are more than may ever wait are taken where nothing else waits.
+        An empty queue accepts more than `max_queue` items at once.
 
         Args:
-            kind: What they have in common with the other items of a batch.
+            kind: A batch holds only items of one kind.
             items: The items.
 
         Returns:
-            A future for each. One that is cancelled before its batch is not answered.
+            A future for each item. A future cancelled before its batch is skipped.
 
         Raises:
-            QueueFullError: If too much is waiting.
-            StoppedError: If the batcher has been left.
+            QueueFullError: If too many items are waiting.
+            StoppedError: If the batcher has stopped.
         """
         now = time.monotonic()
-        waiting = [_Waiting(kind, item, Future(), now) for item in items]
+        entries = [_Entry(kind, item, Future(), now) for item in items]
         with self._changed:
             if self._stopping:
                 raise StoppedError("The server is stopping.")
             before = self.waiting
-            if before and before + len(waiting) > self.max_queue:
+            if before and before + len(entries) > self.max_queue:
                 raise QueueFullError(
-                    f"{before} instances are waiting already, of {self.max_queue} that "
-                    "may."
+                    f"{before} of at most {self.max_queue} instances are waiting."
                 )
-            if waiting:
-                self._queues.setdefault(kind, deque()).extend(waiting)
+            if entries:
+                self._queues.setdefault(kind, deque()).extend(entries)
             self._changed.notify_all()
-        return [each.answer for each in waiting]
+        return [entry.result for entry in entries]
 
-    def _work(self) -> None:
-        while batch := self._next():
-            batch = [each for each in batch if _begins(each.answer)]
+    def _run(self) -> None:
+        while batch := self._next_batch():
+            batch = [e for e in batch if e.result.set_running_or_notify_cancel()]
             if batch:
-                self._run(batch)
+                self._process_batch(batch)
 
-    def _next(self) -> list[_Waiting]:
-        """Waits for a batch; returns none at the end."""
+    def _next_batch(self) -> list[_Entry]:
+        """Waits for a batch. Returns an empty list after the last one."""
         with self._changed:
             while not self._queues:
                 if self._stopping:
                     return []
                 self._changed.wait()
-            kind, queue = min(self._queues.items(), key=lambda each: each[1][0].since)
-            # What has gathered behind a batch at work has waited long enough.
-            until = queue[0].since + self.max_wait
+            kind, queue = min(self._queues.items(), key=lambda each: each[1][0].arrival)
+            # Time spent behind the previous batch counts as waiting.
+            deadline = queue[0].arrival + self.max_wait
             while not self._stopping and len(queue) < self.max_batch:
-                left = until - time.monotonic()
-                if left <= 0:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
                     break
-                self._changed.wait(left)
+                self._changed.wait(remaining)
             size = min(len(queue), self.max_batch)
             batch = [queue.popleft() for _ in range(size)]
             if not queue:
                 del self._queues[kind]
             return batch
 
-    def _run(self, batch: list[_Waiting]) -> None:
+    def _process_batch(self, batch: list[_Entry]) -> None:
         try:
-            found = list(self._answer(batch[0].kind, [each.item for each in batch]))
-            if len(found) != len(batch):
-                raise RuntimeError(f"{len(found)} answers to {len(batch)} items.")
+            items = [entry.item for entry in batch]
+            results = list(self._process(batch[0].kind, items))
+            if len(results) != len(batch):
+                raise RuntimeError(f"{len(results)} results for {len(batch)} items.")
         except Exception as error:
             if len(batch) == 1:
-                batch[0].answer.set_exception(error)
+                batch[0].result.set_exception(error)
                 return
-            for each in batch:
-                self._run([each])
+            for entry in batch:
+                self._process_batch([entry])
             return
-        for each, answer in zip(batch, found, strict=True):
-            each.answer.set_result(answer)
-
-
-def _begins(answer: Future[Any]) -> bool:
-    """Whether somebody still waits for an answer, which can then not be cancelled."""
-    return answer.set_running_or_notify_cancel()
+        for entry, result in zip(batch, results, strict=True):
+            entry.result.set_result(result)

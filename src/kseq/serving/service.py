@@ -1,78 +1,33 @@
-"""A model that answers instances in batches, within limits."""
+"""Decodes the instances of many clients in batches, within limits."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from kseq.config.checks import check_integer, check_number
 from kseq.decoding import BeamSearch
-from kseq.sagemaker.messages import Answer, Instance, RequestError, source_ids
 from kseq.serving.batcher import Batcher, QueueFullError, StoppedError
-from kseq.special_tokens import END, PAD, UNK
+from kseq.serving.messages import Answer, Instance, RequestError
+from kseq.serving.settings import ServingSettings
+from kseq.special_tokens import END, UNK
 from kseq.translator import Translation, Translator
 
-# Bodies above it are not read in the thread that serves all clients.
+# Maximum size in bytes of a body that the thread of the server reads itself.
 SMALL_BODY = 16_384
-# SageMaker gives up after 60 seconds; a client that is told earlier can try again.
-_PATIENCE = 55.0
+# In seconds. SageMaker ends a request after 60, and its client cannot try again then.
+_TIMEOUT = 55.0
 _RETRY_AFTER = 1
 
 
-@dataclasses.dataclass(frozen=True)
-class ServingSettings:
-    """How a model is served.
-
-    Args:
-        beam_width: Width of the beam search; 1 is greedy. Default 5.
-        max_batch: Most instances decoded together; 1 does not batch. Default 64.
-        max_wait: Seconds that an instance waits for others where nothing is at work.
-            Default 0.001.
-        max_queue: Most instances that wait; a request beyond is answered with status
-            503. Default 1024.
-        max_instances: Most instances of a request. Default 1024.
-        max_source_length: Most tokens of a source, without `</s>`. Default 500.
-        max_body: Most bytes of a request's body. Default 6 MiB, as SageMaker's.
-        body_timeout: Seconds in which a body must have come. Default 30.
-
-    Raises:
-        TypeError: If a setting has the wrong type.
-        ValueError: If one is out of range.
-
-    Example:
-        >>> from kseq.serving.service import ServingSettings
-        >>> ServingSettings(beam_width=1).max_batch
-        64
-    """
-
-    beam_width: int = 5
-    max_batch: int = 64
-    max_wait: float = 0.001
-    max_queue: int = 1024
-    max_instances: int = 1024
-    max_source_length: int = 500
-    max_body: int = 6 * 1024 * 1024
-    body_timeout: float = 30.0
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type == "float":
-                check_number(field.name, value)
-            else:
-                check_integer(field.name, value, 1)
-
-
 class Service:
-    """Answers the instances of many clients with one model.
+    """Decodes the instances of many clients with one model.
 
     Args:
         translator: The `Translator`.
-        settings: `ServingSettings`. Default: theirs.
+        settings: `ServingSettings`. Default: `ServingSettings()`.
     """
 
     def __init__(
@@ -86,7 +41,7 @@ class Service:
         if beam_width > 1:
             self._searches["beam"] = BeamSearch(beam_width)
             self._searches["n_best"] = BeamSearch(beam_width, n=beam_width)
-        # What /invocations answers with.
+        # The search of /invocations.
         self.best = "beam" if beam_width > 1 else "greedy"
         self._batcher = Batcher(
             self._decode,
@@ -95,13 +50,8 @@ class Service:
             self.settings.max_queue,
         )
 
-    @property
-    def searches(self) -> list[str]:
-        """Names of the searches: `greedy`, and with a beam `beam` and `n_best`."""
-        return list(self._searches)
-
     def __enter__(self) -> Service:
-        """Makes the model ready, so that no client waits for its tracing."""
+        """Traces all searches, so that no client waits for it, and starts to decode."""
         for search in self._searches.values():
             for attention in {False, self.attends}:
                 for rows, length in self._samples():
@@ -118,83 +68,84 @@ class Service:
         return self
 
     def _samples(self) -> list[tuple[int, int]]:
-        """Returns rows and tokens of the least batch, and of one of many tokens.
+        """Returns the numbers of rows and tokens of a small and a large batch.
 
-        A search over as many tokens as the vocabulary has, or more, is traced apart.
+        A search is traced again for batches with at least as many tokens as the
+        vocabulary.
         """
         rows = self.settings.max_batch
         length = -(-self.translator.model.config.target_vocab_size // rows)
         return [(1, 1), (rows, min(length, self.settings.max_source_length))]
 
     def __exit__(self, *exception: object) -> None:
-        """Answers what waits, and takes nothing more."""
+        """Decodes the waiting instances, and accepts no more."""
         self._batcher.__exit__(*exception)
 
-    def prepare(self, instances: Sequence[Instance]) -> list[list[int] | str]:
-        """Encodes instances.
+    def encode(self, instances: Sequence[Instance]) -> list[list[int] | str]:
+        """Encodes the sources of instances.
 
         Args:
             instances: List of `Instance`.
 
         Returns:
-            For each its ids with `</s>`, or why it cannot be translated.
+            For each instance its ids with `</s>`, or an error message.
 
         Raises:
-            RequestError: If there are too many.
+            RequestError: If there are too many instances.
         """
         limit = self.settings.max_instances
         if len(instances) > limit:
-            raise RequestError(
-                413,
-                f"A request may have {limit} instances. Received: {len(instances)}.",
-            )
-        return [self._prepared(instance) for instance in instances]
+            message = f"A request must have at most {limit} instances."
+            raise RequestError(413, f"{message} Received: {len(instances)}.")
+        return [self._encode_instance(instance) for instance in instances]
 
-    def _prepared(self, instance: Instance) -> list[int] | str:
+    def _encode_instance(self, instance: Instance) -> list[int] | str:
         if instance.error:
             return instance.error
         if instance.attention and not self.attends:
             return "The model has no attention, so there is no attention matrix."
-        try:
-            ids = source_ids(instance, self.translator.source_vocab)
-        except (TypeError, ValueError) as error:
-            return str(error)
+        if isinstance(instance.source, str):
+            try:
+                row = self.translator.source_vocab.encode([instance.source])[0]
+            except (TypeError, ValueError) as error:
+                return str(error)
+            ids = [int(token) for token in row if token]
+        else:
+            ids = [*instance.source, END]
         limit = self.settings.max_source_length
         if len(ids) - 1 > limit:
-            return f"A source may have {limit} tokens. Received: {len(ids) - 1}."
+            return (
+                f"A source must have at most {limit} tokens. Received: {len(ids) - 1}."
+            )
         return ids
 
     async def answer(
-        self, instances: Sequence[Instance], prepared: Sequence[list[int] | str]
+        self, instances: Sequence[Instance], encoded: Sequence[list[int] | str]
     ) -> list[Answer]:
-        """Answers the instances of a request.
+        """Decodes the instances of a request.
 
         Args:
             instances: List of `Instance`.
-            prepared: What `prepare` has made of them.
+            encoded: The result of `encode` for them.
 
         Returns:
-            An `Answer` to each, in order.
+            An `Answer` for each instance, in order.
 
         Raises:
-            RequestError: If none can be answered, or not now.
+            RequestError: If every instance is invalid, or too many instances wait.
         """
-        errors = [each for each in prepared if isinstance(each, str)]
-        if errors and len(errors) == len(prepared):
+        errors = [each for each in encoded if isinstance(each, str)]
+        if errors and len(errors) == len(encoded):
             raise RequestError(400, errors[0])
-        found = iter(
-            await self.search(
-                self.best,
-                [
-                    (ids, instance.attention)
-                    for instance, ids in zip(instances, prepared, strict=True)
-                    if not isinstance(ids, str)
-                ],
-            )
-        )
+        sources = [
+            (ids, instance.attention)
+            for instance, ids in zip(instances, encoded, strict=True)
+            if not isinstance(ids, str)
+        ]
+        decoded = iter(await self.search(self.best, sources))
         answers = []
-        for each in prepared:
-            outputs = each if isinstance(each, str) else next(found)
+        for each in encoded:
+            outputs = each if isinstance(each, str) else next(decoded)
             if isinstance(outputs, str):
                 answers.append(Answer(None, outputs))
             else:
@@ -204,49 +155,49 @@ class Service:
     async def search(
         self, search: str, sources: Sequence[tuple[list[int], bool]]
     ) -> list[list[Translation] | str]:
-        """Decodes sources in batches with those of other clients.
+        """Decodes sources in batches with the sources of other clients.
 
         Args:
-            search: One of `searches`.
-            sources: For each its ids with `</s>`, and whether attention is wanted.
+            search: `"greedy"`, or with a beam width above 1 `"beam"` or `"n_best"`.
+            sources: For each source its ids with `</s>`, and whether to return the
+                attention weights.
 
         Returns:
-            For each the outputs, or why it has failed.
+            For each source its outputs, best first, or an error message.
 
         Raises:
-            RequestError: If too much is waiting.
+            RequestError: If too many instances wait.
         """
         futures: list[Any] = [None] * len(sources)
         try:
-            for wanted in (False, True):
-                places = [k for k, each in enumerate(sources) if each[1] == wanted]
-                if places:
-                    kind = (search, wanted)
-                    items = [sources[k][0] for k in places]
-                    found = self._batcher.submit(kind, items)
-                    for place, future in zip(places, found, strict=True):
-                        futures[place] = asyncio.wrap_future(future)
-            answers = await asyncio.wait_for(
-                asyncio.gather(*futures, return_exceptions=True), _PATIENCE
+            for attention in (False, True):
+                indices = [k for k, each in enumerate(sources) if each[1] == attention]
+                if indices:
+                    rows = [sources[k][0] for k in indices]
+                    submitted = self._batcher.submit((search, attention), rows)
+                    for index, future in zip(indices, submitted, strict=True):
+                        futures[index] = asyncio.wrap_future(future)
+            results = await asyncio.wait_for(
+                asyncio.gather(*futures, return_exceptions=True), _TIMEOUT
             )
         except (QueueFullError, StoppedError, TimeoutError) as error:
             for future in futures:
                 if future is not None:
                     future.cancel()
-            message = str(error) or f"No answer within {_PATIENCE:.0f} seconds."
+            message = str(error) or f"No answer within {_TIMEOUT:.0f} seconds."
             raise RequestError(503, message, _RETRY_AFTER) from error
         return [
             each
             if not isinstance(each, BaseException)
-            else f"It cannot be translated: {each}"
-            for each in answers
+            else f"The source cannot be decoded: {each}"
+            for each in results
         ]
 
     def _decode(
         self, kind: tuple[str, bool], rows: list[list[int]]
     ) -> list[list[Translation]]:
         search, attention = kind
-        ids = np.full((len(rows), max(map(len, rows))), PAD, np.int32)  # (batch, time)
+        ids = np.zeros((len(rows), max(map(len, rows))), np.int32)  # (batch, time)
         for k, row in enumerate(rows):
             ids[k, : len(row)] = row
         return self.translator.n_best_of_ids(

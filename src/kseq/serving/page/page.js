@@ -1,12 +1,12 @@
-// Everything that comes from a text is set by textContent, never as HTML.
+// Texts of users are set with textContent, never as HTML.
 "use strict";
 
 const find = (id) => document.getElementById(id);
 const form = find("form");
 const source = find("source");
 const go = find("go");
-let beam = 1;
-let latest = 0;
+let beamWidth = 1;
+let latestRequest = 0;
 
 function add(parent, name, text) {
   const element = document.createElement(name);
@@ -15,13 +15,13 @@ function add(parent, name, text) {
   return element;
 }
 
-function say(text, isError = false) {
+function showStatus(text, isError = false) {
   find("status").textContent = text;
   find("status").classList.toggle("error", isError);
 }
 
-// A space as a token would not be seen.
-const shown = (token) => (token.trim() === "" ? "␣" : token);
+// Makes a blank token visible.
+const visible = (token) => (token.trim() === "" ? "␣" : token);
 
 function showMap(answer, output) {
   find("attention").hidden = !output.attention;
@@ -36,20 +36,20 @@ function showMap(answer, output) {
   for (const token of columns) {
     const cell = add(head, "th");
     cell.scope = "col";
-    add(cell, "span", shown(token));
+    add(cell, "span", visible(token));
   }
   const body = add(map, "tbody");
   output.attention.forEach((weights, k) => {
     const token = k < output.tokens.length ? output.tokens[k] : "</s>";
     const row = add(body, "tr");
-    add(row, "th", shown(token)).scope = "row";
+    add(row, "th", visible(token)).scope = "row";
     weights.forEach((weight, j) => {
       const cell = add(row, "td");
-      const told = `${shown(token)} looks at ${shown(columns[j])}: ${weight.toFixed(2)}`;
+      const label = `${visible(token)}, ${visible(columns[j])}: ${weight.toFixed(2)}`;
       cell.style.backgroundColor = `rgba(var(--heat), ${weight})`;
-      cell.title = told;
+      cell.title = label;
       cell.setAttribute("aria-label", weight.toFixed(2));
-      cell.addEventListener("mouseenter", () => { find("cell").textContent = told; });
+      cell.addEventListener("mouseenter", () => { find("cell").textContent = label; });
     });
   });
 }
@@ -87,32 +87,32 @@ function show(answer) {
 }
 
 async function translate() {
-  const number = ++latest;
-  await described;
+  const number = ++latestRequest;
+  await modelLoaded;
   const search = new FormData(form).get("search");
   go.disabled = true;
-  say("Translating …");
-  const began = performance.now();
+  showStatus("Translating …");
+  const start = performance.now();
   try {
     const response = await fetch("translate", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ text: source.value, search, n: search === "beam" ? beam : 1 }),
+      body: JSON.stringify({ text: source.value, search, n: search === "beam" ? beamWidth : 1 }),
     });
     const answer = await response.json();
-    if (number !== latest) return;
+    if (number !== latestRequest) return;
     if (!response.ok) throw new Error(answer.error);
     show(answer);
-    const cut = answer.outputs.length > 0 && answer.outputs[0].truncated;
-    const time = `${Math.round(performance.now() - began)} ms`;
-    say(cut ? `${time}; the output was cut at its greatest length` : time);
+    const truncated = answer.outputs.length > 0 && answer.outputs[0].truncated;
+    const time = `${Math.round(performance.now() - start)} ms`;
+    showStatus(truncated ? `${time}; the output reached the maximum length` : time);
   } catch (error) {
-    if (number !== latest) return;
+    if (number !== latestRequest) return;
     find("result").hidden = true;
-    const lost = error instanceof TypeError;
-    say(lost ? "The server does not answer." : error.message, true);
+    const isNetworkError = error instanceof TypeError;
+    showStatus(isNetworkError ? "The server does not respond." : error.message, true);
   } finally {
-    if (number === latest) go.disabled = false;
+    if (number === latestRequest) go.disabled = false;
   }
 }
 
@@ -128,12 +128,12 @@ source.addEventListener("keydown", (event) => {
   }
 });
 
-const described = fetch("model")
+const modelLoaded = fetch("model")
   .then((response) => response.json())
   .then((model) => {
-    beam = model.beam_width;
-    find("beam-label").hidden = beam < 2;
-    find("beam-name").textContent = `beam of ${beam}`;
+    beamWidth = model.beam_width;
+    find("beam-label").hidden = beamWidth < 2;
+    find("beam-name").textContent = `beam, width ${beamWidth}`;
     find("about").textContent =
       `${model.source_vocabulary.toLocaleString()} source tokens, ` +
       `${model.target_vocabulary.toLocaleString()} target tokens, ` +
