@@ -168,14 +168,14 @@ def test_rare_tokens_become_unknown() -> None:
             ["b"],
             {"source_vocab": Vocabulary(["a"]), "source_tokenizer": "characters"},
             ValueError,
-            r"`source_tokenizer` must be that of `source_vocab`, WhitespaceTokenizer\(",
+            r"`source_tokenizer` must be the tokenizer of `source_vocab`, Whitespace",
         ),
         (
             ["a"],
             ["b"],
             {"target_vocab": Vocabulary(["a"]), "target_tokenizer": "bpe:9"},
             ValueError,
-            r"`target_tokenizer` must be that of `target_vocab`.*Received: 'bpe:9'",
+            r"`target_tokenizer` must be the tokenizer of .*Received: 'bpe:9'",
         ),
         (
             ["a"],
@@ -203,7 +203,7 @@ def test_rare_tokens_become_unknown() -> None:
             ["b"],
             {"target_tokenizer": "characters", "shared_vocab": True},
             ValueError,
-            "cut differently",
+            "different tokenizers",
         ),
     ],
 )

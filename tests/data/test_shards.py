@@ -238,7 +238,7 @@ def test_writing_checks_its_arguments(
 
 
 def test_a_shard_out_of_range_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"`shard` must lie in 0\.\.2. Received: 3"):
+    with pytest.raises(ValueError, match=r"`shard` must be in 0\.\.2. Received: 3"):
         write(tmp_path / "c").read(3, [0])
 
 

@@ -155,7 +155,7 @@ def test_vectors_that_are_not_one_hot_are_refused(value: float) -> None:
     vectors = one_hot(X)
     vectors[1, 1, 5] = value
     model = make()
-    message = "must hold one-hot vectors"
+    message = "must contain one-hot vectors"
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         model([vectors, one_hot(Y)])
     with pytest.raises(ValueError, match=f"`source` {message}.*row 1, step 1"):

@@ -330,12 +330,12 @@ def test_what_is_not_utf8_or_not_gzip_is_refused_by_line(
     path = tmp_path / "a.gz"
     path.write_bytes(b"rain 1 2\n")
     with pytest.raises(
-        ValueError, match=r"a\.gz is not a whole gzip file: after line 0"
+        ValueError, match=r"a\.gz is not a complete gzip file: after line 0"
     ):
         load_embeddings(make(), "source", VOCAB, path)
     path.write_bytes(gzip.compress(VECTORS.encode())[:-9])
     with pytest.raises(
-        ValueError, match=r"a\.gz is not a whole gzip file: after line \d"
+        ValueError, match=r"a\.gz is not a complete gzip file: after line \d"
     ):
         load_embeddings(make(), "source", VOCAB, path)
 

@@ -123,7 +123,7 @@ def ids_of_one_hot(name: str, vectors: Any, vocab_size: int, first: int = FIRST)
     check = tf.debugging.Assert(
         tf.reduce_all(ones | (vectors == 0)) & tf.reduce_all(counts <= 1),
         [
-            f"`{name}` must hold one-hot vectors: a single 1 among zeros, or zeros "
+            f"`{name}` must contain one-hot vectors: a single 1 among zeros, or zeros "
             "only for padding."
         ],
     )

@@ -153,7 +153,7 @@ def test_a_truncated_gzip_file_says_how_far_it_was_read(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"a\nb\n", mtime=0)[:-8])
     lines = read_lines(path)
     assert [next(lines), next(lines)] == ["a", "b"]
-    with pytest.raises(ValueError, match="not a whole gzip file: after line 2"):
+    with pytest.raises(ValueError, match="not a complete gzip file: after line 2"):
         next(lines)
 
 

@@ -90,7 +90,10 @@ def test_empty_cells_and_blank_lines_are_counted(tmp_path: Path) -> None:
     [
         ("", r"x\.csv, line 1: there is no header"),
         ("\na,b\n", r"x\.csv, line 1: there is no header"),
-        ("a,target\n1,2\n", r"x\.csv must have one column 'source'.*: 'a', 'target'"),
+        (
+            "a,target\n1,2\n",
+            r"x\.csv must have one column 'source'.*: columns 'a', 'target'",
+        ),
         ("source,source,target\n", "must have one column 'source'"),
         ("source,target\na,A\nb\n", r"line 3: a row of 1 columns, .* header has 2"),
         ("source,target\na,A,x\n", r"line 2: a row of 3 columns, .* header has 2"),
@@ -117,8 +120,8 @@ def test_a_bad_row_is_named_by_file_and_line(
     ("content", "message"),
     [
         ("a\n", r"x\.tsv, line 1: there is no column 1 in a row of 1; .* from 0"),
-        ("a\tA\n\nb\tB\tx\n", "line 3: a row of 3 columns, where the first row has 2"),
-        ("a\tA\t\n\nb\tB\n", "line 3: a row of 2 columns, where the first row has 3"),
+        ("a\tA\n\nb\tB\tx\n", "line 3: a row of 3 columns, but the first row has 2"),
+        ("a\tA\t\n\nb\tB\n", "line 3: a row of 2 columns, but the first row has 3"),
     ],
 )
 def test_a_bad_row_without_a_header_is_named_too(
@@ -187,7 +190,9 @@ def test_a_frame_needs_the_columns_once() -> None:
     frame = pd.DataFrame([["a", "b"]], columns=["source", "source"])
     with pytest.raises(ValueError, match="DataFrame must have one column 'source'"):
         read_table(frame, "source", "source")
-    with pytest.raises(ValueError, match=r"one column 'target'.*: 'source', 'x'"):
+    with pytest.raises(
+        ValueError, match=r"one column 'target'.*: columns 'source', 'x'"
+    ):
         read_table(frame.iloc[:, :1].assign(x="y"), "source", "target")
 
 
@@ -195,8 +200,12 @@ def test_a_frame_needs_the_columns_once() -> None:
     ("options", "error", "message"),
     [
         ({"table": 3}, TypeError, "a path or a pandas DataFrame. Received: 3"),
-        ({"source": 0}, TypeError, "column's name where there is a header"),
-        ({"source": "a", "header": False}, TypeError, "index, from 0.*Received: 'a'"),
+        ({"source": 0}, TypeError, "the name of a column if there is a header"),
+        (
+            {"source": "a", "header": False},
+            TypeError,
+            "index of a column, from 0.*Received: 'a'",
+        ),
         ({"target": -1, "header": False}, ValueError, "at least 0. Received: -1"),
         ({"separator": ",,"}, ValueError, "must be one character"),
         ({"separator": '"'}, ValueError, "must be one character"),
@@ -224,5 +233,5 @@ def test_an_unknown_suffix_needs_a_separator(tmp_path: Path) -> None:
 )
 def test_options_of_files_are_refused_for_a_frame(options: dict[str, Any]) -> None:
     frame = pd.DataFrame({"source": ["a"], "target": ["A"]})
-    with pytest.raises(ValueError, match=r"are for files\. Received a DataFrame"):
+    with pytest.raises(ValueError, match=r"must be left out for a DataFrame"):
         read_table(frame, **options)

@@ -152,16 +152,16 @@ def test_symbols_come_from_files_too(tmp_path: Path) -> None:
     [
         ("1 |S0 8:1", r"the stream S0 must have indexes in 0\.\.7.*: 8\."),
         ("1 |S1 7:1", r"the stream S1 must have indexes in 0\.\.6.*: 7\."),
-        ("1 |S0 4:2", "the stream S0 must be one-hot there.*: '4:2'"),
-        ("1 |S0 4:x", "the stream S0 must be one-hot there.*: '4:x'"),
-        ("1 |S0 -4:1", "the stream S0 must be one-hot there.*: '-4:1'"),
-        ("1 |S0 4:1 5:1", "the stream S0 must be one-hot there.*: '4:1 5:1'"),
-        ("1 |S0 4", "the stream S0 must be one-hot there.*: '4'"),
-        ("1 |S0", "the stream S0 must be one-hot there.*: ''"),
-        ("1 |S0 4:1 |S0 5:1", r"each pipe .* once a line.*: '\|S0 5:1'"),
+        ("1 |S0 4:2", "the stream S0 must be one-hot.*: '4:2'"),
+        ("1 |S0 4:x", "the stream S0 must be one-hot.*: '4:x'"),
+        ("1 |S0 -4:1", "the stream S0 must be one-hot.*: '-4:1'"),
+        ("1 |S0 4:1 5:1", "the stream S0 must be one-hot.*: '4:1 5:1'"),
+        ("1 |S0 4", "the stream S0 must be one-hot.*: '4'"),
+        ("1 |S0", "the stream S0 must be one-hot.*: ''"),
+        ("1 |S0 4:1 |S0 5:1", r"each pipe .* once per line.*: '\|S0 5:1'"),
         ("1 | S0 4:1", r"each pipe must be followed by the name"),
-        ("A |S0 4:1", "must begin with a sequence's id.*: 'A'"),
-        ("-1 |S0 4:1", "must begin with a sequence's id.*: '-1'"),
+        ("A |S0 4:1", "must start with the id of a sequence.*: 'A'"),
+        ("-1 |S0 4:1", "must start with the id of a sequence.*: '-1'"),
         ("1 |S0 4:1\n0 |S0 4:1", "the sequence 0 comes back"),
         ("1 |# \udcff", "not UTF-8"),
     ],
@@ -183,14 +183,14 @@ def test_a_bad_line_is_named_by_file_and_line(
     ("given", "error", "message"),
     [
         ({"source_symbols": []}, ValueError, "at least one symbol"),
-        ({"source_symbols": ["a", "a"]}, ValueError, "index 1: .* 'a' is there twice"),
+        ({"source_symbols": ["a", "a"]}, ValueError, "index 1: .* 'a' occurs twice"),
         ({"target_symbols": ["a", "b c"]}, ValueError, "`target_symbols`, index 1: a"),
         ({"target_symbols": ["a", ""]}, ValueError, "must not be empty"),
         ({"target_symbols": [1]}, TypeError, "`target_symbols` must hold strings"),
         ({"target_symbols": "absent"}, FileNotFoundError, "`target_symbols`: there"),
-        ({"source_stream": "S1"}, ValueError, "two streams. Received: 'S1' for both"),
-        ({"source_stream": "#S"}, ValueError, "a stream's name.*: '#S'"),
-        ({"target_stream": "a b"}, ValueError, "a stream's name.*: 'a b'"),
+        ({"source_stream": "S1"}, ValueError, "must differ. Received: 'S1' for both"),
+        ({"source_stream": "#S"}, ValueError, "the name of a stream.*: '#S'"),
+        ({"target_stream": "a b"}, ValueError, "the name of a stream.*: 'a b'"),
         ({"path": "absent"}, FileNotFoundError, "`path`: there is no file 'absent'"),
     ],
 )
@@ -220,7 +220,7 @@ def test_a_mapping_is_a_vocabulary_in_its_order_with_the_marks_as_ours(
     data = ctf(tmp_path, "0 |S0 3:1 |S1 3:1\n0 |S0 4:1 |S1 6:1\n0 |S0 1:1 |S1 1:1\n")
     ((source, target),) = read_ctf(data, mapping)
     assert vocab.encode([source, target], strict=True).tolist() == [[6, 3], [7, 3]]
-    with pytest.raises(ValueError, match="`symbols`, index 1: the symbol 'a' is there"):
+    with pytest.raises(ValueError, match="`symbols`, index 1: the symbol 'a' occurs"):
         ctf_vocabulary(["a", "a"])
 
 
@@ -236,7 +236,7 @@ def test_an_empty_file_has_no_pairs(tmp_path: Path) -> None:
         (("A", "~ZH"), ValueError, "of `target_symbols`.*'~ZH' in target 1, '~ZH'"),
         (("A C", "~B"), ValueError, "of `source_symbols`.*'C' in source 1, 'A C'"),
         ((" ", "~B"), ValueError, "must not be empty. Received: source 1"),
-        (("A <s>", "~B"), ValueError, "must not hold '<s>'.*source 1, 'A <s>'"),
+        (("A <s>", "~B"), ValueError, "must not contain '<s>'.*source 1, 'A <s>'"),
         (("A", 3), TypeError, "two strings each. Received: target 1, 3"),
     ],
 )
@@ -251,7 +251,9 @@ def test_a_bad_pair_leaves_the_older_file(
 
 
 def test_boundaries_must_be_among_the_symbols(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="`target_symbols` must hold '<s>' and '</s>'"):
+    with pytest.raises(
+        ValueError, match="`target_symbols` must contain '<s>' and '</s>'"
+    ):
         write_ctf([("A", "a")], tmp_path / "x.ctf", LETTERS, ["a", "<s>"])
 
 

@@ -178,7 +178,7 @@ def test_bad_arguments_are_refused(kind, options, error, message) -> None:
 def test_answer_and_encode_refuse_unknown_symbols(text: str) -> None:
     with pytest.raises(ValueError, match='"0" to "49"'):
         SortTask().answer(text)
-    with pytest.raises(ValueError, match="must hold tokens of the vocabulary"):
+    with pytest.raises(ValueError, match="must only contain tokens of the vocabulary"):
         SortTask().encode([text])
     with pytest.raises(TypeError, match="`text` must be a string"):
         SortTask().answer([text])  # type: ignore[arg-type]
