@@ -1,4 +1,4 @@
-"""The state of a run on disk: exact, and the one before where the last is damaged."""
+"""The state of a run on disk: exact, and the one before if the last is damaged."""
 
 import errno
 import json
@@ -84,14 +84,14 @@ def test_of_a_damaged_state_the_one_before_is_taken_with_a_warning(
     if data.draw(st.booleans(), "cut"):
         content = content[: data.draw(st.integers(0, len(content) - 1))]
     else:
-        place = data.draw(st.integers(0, len(content) - 1))
-        content[place] ^= data.draw(st.integers(1, 255))
+        index = data.draw(st.integers(0, len(content) - 1))
+        content[index] ^= data.draw(st.integers(1, 255))
     last.write_bytes(content)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = load_state(folder)
     assert found is not None
-    if found.steps == 6:  # a byte that says nothing, such as a file's date
+    if found.steps == 6:  # a byte without effect, such as a file's date
         assert (found.variables["model.0.a/kernel"] == 6).all()
         assert found.rows == [{"checkpoint": 1, "loss": math.pi}]
     else:
@@ -99,7 +99,7 @@ def test_of_a_damaged_state_the_one_before_is_taken_with_a_warning(
         assert (found.variables["model.0.a/kernel"] == 3).all()
         (warning,) = caught
         assert "0000000006.npz' (" in str(warning.message)
-        assert "going on from '0000000003.npz'" in str(warning.message)
+        assert "resuming from '0000000003.npz'" in str(warning.message)
 
 
 def test_without_a_state_that_can_be_read_there_is_a_way_out(tmp_path: Path) -> None:

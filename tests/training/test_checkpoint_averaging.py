@@ -64,7 +64,7 @@ def test_the_average_of_one_is_that_one(tmp_path: pathlib.Path) -> None:
     train(model)
     file = tmp_path / "one.keras"
     model.save(file)
-    average_checkpoints([file], file)  # in its own place
+    average_checkpoints([file], file)  # replaces the file
     for ours, theirs in zip(
         kseq.load_model(file).get_weights(), model.get_weights(), strict=True
     ):
@@ -87,7 +87,7 @@ def test_checkpoints_of_another_model_are_refused(tmp_path: pathlib.Path) -> Non
 
 
 def test_files_that_are_none_are_named(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ValueError, match="one checkpoint at least"):
+    with pytest.raises(ValueError, match="at least one checkpoint"):
         average_checkpoints([], tmp_path / "a.keras")
     with pytest.raises(FileNotFoundError, match=r"1\.keras"):
         average_checkpoints([tmp_path / "1.keras"], tmp_path / "a.keras")
@@ -118,7 +118,7 @@ def test_the_last_or_the_best_are_chosen() -> None:
     assert chosen(9) == ["0", "1", "2", "3", "4"]
     losses = [0.5, 0.1, 0.4, 0.1, 0.9]
     assert chosen(2, losses) == ["1", "3"]
-    assert chosen(1, losses) == ["3"]  # of equals the later
+    assert chosen(1, losses) == ["3"]  # the later of equal ones
     assert chosen(3, losses) == ["1", "2", "3"]
     assert chosen(2, losses, higher_is_better=True) == ["0", "4"]
 
@@ -126,7 +126,7 @@ def test_the_last_or_the_best_are_chosen() -> None:
 def test_bad_choices_are_named() -> None:
     with pytest.raises(ValueError, match="`n` must be"):
         choose_checkpoints(["a.keras"], 0)
-    with pytest.raises(ValueError, match="one checkpoint at least"):
+    with pytest.raises(ValueError, match="at least one checkpoint"):
         choose_checkpoints([], 1)
     with pytest.raises(ValueError, match="`scores` must be 2 finite numbers"):
         choose_checkpoints(["a.keras", "b.keras"], 1, scores=[0.1])

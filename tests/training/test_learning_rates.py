@@ -156,13 +156,13 @@ def test_a_constant_rate_is_a_number() -> None:
         (
             lambda: make_schedule("cosine", 0.1, decay_steps=9, half_life=3),
             ValueError,
-            "`half_life` is for the schedule 'inverse_time' or 'inverse_sqrt'; 'cosine'"
-            " has `decay_steps`, `end_learning_rate`",
+            "`half_life` is for the schedule 'inverse_time' or 'inverse_sqrt'. The "
+            "options of 'cosine' are: `decay_steps`, `end_learning_rate`, `warmup_",
         ),
         (
             lambda: make_schedule("plateau", 0.1, decay_rate=0.5),
             ValueError,
-            "`decay_rate` is for the schedule 'step'; 'plateau' has no option",
+            "'step'. The options of 'plateau' are: `warmup_steps`. Received: dec",
         ),
         (lambda: make_schedule("inverse_sqrt", 0.1), ValueError, "needs `half_life`"),
         (

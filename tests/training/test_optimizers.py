@@ -195,10 +195,20 @@ def test_weight_decay_takes_a_part_of_every_weight() -> None:
     ("name", "options", "error", "message"),
     [
         ("lion", {}, ValueError, "`name` must be one of 'adam', .*'lion'"),
-        ("adam", {"momentum": 0.9}, ValueError, "'adam' has no `momentum`; it has "),
+        (
+            "adam",
+            {"momentum": 0.9},
+            ValueError,
+            "'adam' has no `momentum`. Its",
+        ),
         ("adam", {"nesterov": True}, ValueError, "no `nesterov`.*`beta_1`, `beta_2`"),
-        ("sgd", {"beta_1": 0.9}, ValueError, "has `momentum`, `nesterov`, `unit_gain`"),
-        ("adagrad", {"rho": 0.9}, ValueError, "no `rho`; it has `epsilon`"),
+        (
+            "sgd",
+            {"beta_1": 0.9},
+            ValueError,
+            ": `momentum`, `nesterov`, `unit_gain`",
+        ),
+        ("adagrad", {"rho": 0.9}, ValueError, "no `rho`. Its options are: `epsilon`"),
         ("rmsprop", {"unit_gain": True}, ValueError, "no `unit_gain`"),
         ("sgd", {"nesterov": True}, ValueError, "`nesterov` needs a `momentum`"),
         (

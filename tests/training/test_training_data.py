@@ -157,7 +157,7 @@ def test_prepared_data_are_opened_with_their_vocabularies(
     assert isinstance(found.examples, ShardedExamples)
     assert len(found.examples) == 3
     assert found.examples.source_vocab == vocabs[0]
-    with pytest.raises(ValueError, match="no texts in prepared data"):
+    with pytest.raises(ValueError, match=r"The prepared data in .* has no texts"):
         open_corpus(DataSettings(**settings))
 
 
@@ -273,14 +273,14 @@ def test_what_is_too_long_is_counted_in_the_log(
     wanted = PAIRS[:2] if overlong == "drop" else [*PAIRS[:2], ("c c c", "Z")]
     assert texts(found.examples) == wanted
     counts = {"drop": "1 dropped, 0 trunc", "truncate": "0 dropped, 1 trunc"}
-    assert f"{counts[overlong]}ated; the longest have 4 and 2" in caplog.text
+    assert f"{counts[overlong]}ated; longest source 4, longest target 2" in caplog.text
 
 
 def test_validation_data_without_a_pair_are_refused(write: Any, tmp_path: Path) -> None:
     settings = write()
     for side in "st":
         (tmp_path / f"valid.{side}").write_text("")
-    with pytest.raises(ValueError, match="validation data must have a pair"):
+    with pytest.raises(ValueError, match="validation data must hold a pair"):
         read_data(DataSettings(**settings))
 
 

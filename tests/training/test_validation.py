@@ -1,4 +1,4 @@
-"""What validation measures, and on which pairs."""
+"""Validation metrics, and the pairs that they are computed on."""
 
 from typing import Any
 
@@ -44,8 +44,8 @@ def measure(
     **settings: Any,
 ) -> tuple[dict[str, float], list[str]]:
     chosen = TrainingSettings(**settings)
-    validation = Validation(examples, (SOURCES, TARGETS), chosen)
-    return validation.measure(model, None, length_ratio)
+    validation = Validation(examples, (SOURCES, TARGETS), chosen, length_ratio)
+    return validation.measure(model)
 
 
 def test_every_metric_is_measured_in_one_go(model: Seq2Seq, examples: Examples) -> None:

@@ -374,9 +374,9 @@ def _prepare(options: Any) -> dict[str, Any]:
     settings = data_settings("kseq data prepare", options)
 
     from kseq.data import write_shards
-    from kseq.data.vocabulary import save_side
 
     load_tensorflow()
+    from kseq.saving import write_model_config
     from kseq.training.training_data import build_vocabularies, open_corpus
 
     with new_folder(options.output, options.overwrite) as temporary:
@@ -392,12 +392,8 @@ def _prepare(options: Any) -> dict[str, Any]:
             overlong=settings.overlong,
         )
         say(f"{corpus.report()} ({', '.join(corpus.files)})")
-        sides = {
-            f"{side}_vocab": save_side(temporary, side, vocab)
-            for side, vocab in zip(("source", "target"), vocabs, strict=True)
-        }
         told = {k: v for k, v in settings.to_dict().items() if k not in _NOT_PREPARED}
-        ModelFolder(temporary).write_config({**sides, "data": told})
+        write_model_config(ModelFolder(temporary), *vocabs, data=told)
     return {
         "folder": str(options.output),
         "pairs": len(examples),

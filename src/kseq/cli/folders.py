@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from kseq.cli.parsing import Parser, UsageError, settings_of, usage
 from kseq.config.data import DataSettings
-from kseq.config.training import higher_is_better
 from kseq.storage.atomic_files import has_content, whole_folder
+from kseq.storage.best_checkpoint import as_costs, find_best
 from kseq.storage.model_folder import ModelFolder
 from kseq.storage.run_record import read_record
 
@@ -61,7 +61,7 @@ def read_history(place: ModelFolder) -> History | None:
         ValueError: If `metrics.csv` is not that of a training.
     """
     try:
-        frame = place.metrics()
+        frame = place.read_metrics()
     except FileNotFoundError:
         return None
     if "checkpoint" not in frame:
@@ -69,13 +69,7 @@ def read_history(place: ModelFolder) -> History | None:
     metric = read_record(place).get("optimized_metric") if place.is_run() else None
     if metric is None or f"valid_{metric}" not in frame:
         return History(frame, None, None)
-    sign = -1 if higher_is_better(metric) else 1
-    values = [
-        math.inf if math.isnan(value) else sign * value
-        for value in frame[f"valid_{metric}"]
-    ]
-    # Of equals the first, as the training has it.
-    row = values.index(min(values))
+    row = find_best(as_costs(metric, frame[f"valid_{metric}"]))
     return History(frame, metric, int(frame["checkpoint"].iloc[row]))
 
 

@@ -90,7 +90,7 @@ def _draw_curves(arguments: Any, output: pathlib.Path) -> None:
         place = ModelFolder(folder)
         history = read_history(place)
         if history is None:
-            place.metrics()  # raises, and says what is missing
+            place.read_metrics()  # raises, and says what is missing
             continue
         runs[folder] = history.frame
         if history.best is not None:
