@@ -54,6 +54,7 @@ _ROOMS = (
     "models",
     "plotting",
     "sagemaker",
+    "saving",
     "serving",
     "teacher_forcing",
     "training",

@@ -15,6 +15,8 @@ from kseq.data.vocabulary import load_side, save_side
 from kseq.decoding import LengthRatio
 from kseq.storage.model_folder import ModelFolder
 
+__all__ = ["load_model"]
+
 
 def write_model_config(
     folder: ModelFolder,

@@ -1,4 +1,4 @@
-"""Averages of checkpoints."""
+"""Checkpoint averaging."""
 
 import pathlib
 from typing import Any
@@ -59,7 +59,9 @@ def test_the_average_has_the_mean_of_all_weights(
     assert np.isfinite(averaged(given)).all()
 
 
-def test_the_average_of_one_is_that_one(tmp_path: pathlib.Path) -> None:
+def test_the_average_of_one_checkpoint_is_the_checkpoint(
+    tmp_path: pathlib.Path,
+) -> None:
     model = make()
     train(model)
     file = tmp_path / "one.keras"
@@ -86,7 +88,7 @@ def test_checkpoints_of_another_model_are_refused(tmp_path: pathlib.Path) -> Non
         assert not list(tmp_path.glob("*.tmp*"))
 
 
-def test_files_that_are_none_are_named(tmp_path: pathlib.Path) -> None:
+def test_invalid_files_are_named(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match="at least one checkpoint"):
         average_checkpoints([], tmp_path / "a.keras")
     with pytest.raises(FileNotFoundError, match=r"1\.keras"):
@@ -123,7 +125,7 @@ def test_the_last_or_the_best_are_chosen() -> None:
     assert chosen(2, losses, higher_is_better=True) == ["0", "4"]
 
 
-def test_bad_choices_are_named() -> None:
+def test_invalid_arguments_are_named() -> None:
     with pytest.raises(ValueError, match="`n` must be"):
         choose_checkpoints(["a.keras"], 0)
     with pytest.raises(ValueError, match="at least one checkpoint"):

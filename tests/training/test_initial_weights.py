@@ -1,4 +1,4 @@
-"""What a training starts from: earlier weights, frozen layers, pretrained vectors."""
+"""Initial weights: parameters of another model, frozen layers, embeddings."""
 
 import gzip
 import pathlib
@@ -59,7 +59,7 @@ def rich() -> kseq.Seq2Seq:
 
 
 @pytest.mark.parametrize("kind", ["keras", "folder", "weights"])
-def test_the_weights_of_any_kind_of_file_are_taken(
+def test_weights_are_loaded_from_every_kind_of_file(
     tmp_path: pathlib.Path, rich: kseq.Seq2Seq, kind: str
 ) -> None:
     paths = {"keras": "a.keras", "folder": "adder", "weights": "a.weights.h5"}
@@ -78,7 +78,7 @@ def test_the_weights_of_any_kind_of_file_are_taken(
     assert str(loaded) == f"{len(model.weights)} weights loaded"
 
 
-def test_a_model_that_has_been_used_takes_weights_as_a_new_one(
+def test_weights_can_be_loaded_into_a_used_model(
     tmp_path: pathlib.Path,
 ) -> None:
     other, model = make(), make()
@@ -92,7 +92,9 @@ def test_a_model_that_has_been_used_takes_weights_as_a_new_one(
     assert int(model.optimizer.iterations) == 1
 
 
-def test_another_vocabulary_keeps_what_depends_on_it(tmp_path: pathlib.Path) -> None:
+def test_layers_of_another_vocabulary_size_are_unchanged(
+    tmp_path: pathlib.Path,
+) -> None:
     other, model = make(target_vocab_size=9), make()
     other.save_weights(tmp_path / "a.weights.h5")
     before = weights(model)
@@ -115,7 +117,7 @@ def test_another_vocabulary_keeps_what_depends_on_it(tmp_path: pathlib.Path) -> 
         np.testing.assert_array_equal(after[path], source[path])
 
 
-def test_layers_are_told_apart_by_name_though_their_order_differs(
+def test_layers_are_matched_by_name_in_another_order(
     tmp_path: pathlib.Path,
 ) -> None:
     # With an attention, and a layer more, Keras's own numbers of the layers shift.
@@ -129,7 +131,7 @@ def test_layers_are_told_apart_by_name_though_their_order_differs(
     assert any("attention" in path for path in loaded.unchanged)
 
 
-def test_what_only_the_file_or_only_the_model_has_is_named(
+def test_missing_and_unused_weights_are_named(
     tmp_path: pathlib.Path,
 ) -> None:
     make(decoder_layers=2).save_weights(tmp_path / "two.weights.h5")
@@ -146,7 +148,7 @@ def test_what_only_the_file_or_only_the_model_has_is_named(
     assert str(loaded).endswith("3 not used: " + ", ".join(loaded.unused))
 
 
-def test_a_file_without_one_fitting_weight_is_an_error_even_if_not_strict(
+def test_a_file_without_a_matching_weight_is_an_error(
     tmp_path: pathlib.Path,
 ) -> None:
     make(cell="gru", units=6, source_vocab_size=9, target_vocab_size=11).save_weights(
@@ -217,7 +219,7 @@ def test_a_frozen_layer_keeps_its_weights(
         (["*", 3], TypeError, "must hold strings. Received: 3"),
     ],
 )
-def test_a_pattern_that_freezes_nothing_or_half_a_layer_is_refused(
+def test_a_pattern_must_match_whole_layers(
     patterns: Any, error: type, message: str
 ) -> None:
     model = make()
@@ -257,7 +259,7 @@ def test_only_tokens_of_the_vocabulary_get_vectors(
     np.testing.assert_array_equal(after, other)
 
 
-def test_tokens_may_hold_spaces_and_other_line_breaks(tmp_path: pathlib.Path) -> None:
+def test_tokens_can_contain_spaces_and_line_breaks(tmp_path: pathlib.Path) -> None:
     vocab = Vocabulary(["a\x85b", "x\u00a0y", ". ."])
     path = write(tmp_path / "a.txt", "the 0 0\n. . 1 2\na\x85b 3 4\nx\u00a0y 5 6")
     model = make()
@@ -310,7 +312,7 @@ def test_an_array_gives_every_token_its_vector() -> None:
         ("", r"a\.txt' has no vector for a token"),
     ],
 )
-def test_a_bad_file_is_refused_by_line_and_changes_nothing(
+def test_an_invalid_file_is_refused_with_its_line(
     tmp_path: pathlib.Path, text: str, message: str
 ) -> None:
     model = make()
@@ -320,7 +322,7 @@ def test_a_bad_file_is_refused_by_line_and_changes_nothing(
     assert same(weights(model), before)
 
 
-def test_what_is_not_utf8_or_not_gzip_is_refused_by_line(
+def test_invalid_utf8_and_gzip_are_refused_with_their_line(
     tmp_path: pathlib.Path,
 ) -> None:
     path = tmp_path / "a.txt"
@@ -380,6 +382,6 @@ def test_a_mistake_is_refused(
         load_embeddings(make(**settings), side, vocab, vectors)
 
 
-def test_a_model_of_another_kind_has_no_sides() -> None:
+def test_a_model_of_another_type_is_refused() -> None:
     with pytest.raises(TypeError, match=r"`model` must be a kseq\.Seq2Seq"):
         load_embeddings(None, "source", VOCAB, "a.txt")  # type: ignore[arg-type]

@@ -411,11 +411,11 @@ def test_a_run_is_replaced_only_on_request(tmp_path: Path, figures: Any) -> None
         ({"model": {"units": 6}}, "`units` was 4, now 6"),
         (
             {"examples": TASK.split(25, 6, seed=0)[0]},
-            "training sources in 'a' are not those that",
+            "training sources in 'a' differ from the data that",
         ),
         (
             {"texts": (["0 1"], ["0 1"])},
-            "validation sources are not those that",
+            "validation sources differ from the data that",
         ),
         (
             {"examples": from_pairs(["x"] * 9, ["y"] * 9), "texts": (["x"], ["y"])},

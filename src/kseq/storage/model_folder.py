@@ -49,21 +49,10 @@ class ModelFolder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = pathlib.Path(path)
-
-    @property
-    def model(self) -> pathlib.Path:
-        """Path of the model; in a training run the best so far."""
-        return self.path / MODEL
-
-    @property
-    def settings(self) -> pathlib.Path:
-        """Path of the settings of the run."""
-        return self.path / SETTINGS
-
-    @property
-    def log(self) -> pathlib.Path:
-        """Path of the log of the run."""
-        return self.path / LOG
+        self.model = self.path / MODEL
+        self.settings = self.path / SETTINGS
+        self.log = self.path / LOG
+        self.state = self.path / STATE
 
     def is_run(self) -> bool:
         """Returns whether the folder holds a training run."""
@@ -71,7 +60,7 @@ class ModelFolder:
 
     def has_state(self) -> bool:
         """Returns whether the folder holds the state of a training run."""
-        return any((self.path / STATE).glob("*.npz"))
+        return any(self.state.glob("*.npz"))
 
     def checkpoint(self, number: int) -> pathlib.Path:
         """Returns the path of a checkpoint, which may not exist.
@@ -295,7 +284,7 @@ class ModelFolder:
 
     def remove_temporary_files(self) -> None:
         """Removes files that a killed program has not finished writing."""
-        for folder in (self.path, self.path / CHECKPOINTS, self.path / STATE):
+        for folder in (self.path, self.path / CHECKPOINTS, self.state):
             for path in folder.glob(".*"):
                 if TEMPORARY.fullmatch(path.name):
                     _remove(path)

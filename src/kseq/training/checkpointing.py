@@ -21,7 +21,7 @@ from kseq.distribution import get_strategy, is_chief
 from kseq.models import Seq2Seq
 from kseq.saving import load_vocabularies, write_model_config
 from kseq.storage.best_checkpoint import as_costs, find_best
-from kseq.storage.model_folder import STATE, ModelFolder
+from kseq.storage.model_folder import ModelFolder
 from kseq.storage.run_record import start_files, write_record
 from kseq.storage.run_state import RunState, save_state
 from kseq.training.early_stopping import (
@@ -354,7 +354,7 @@ class Checkpointer:
         }
         # All workers take part in reading a variable, but only the chief writes.
         if is_chief(self.strategy):
-            save_state(self.folder.path / STATE, self.state)
+            save_state(self.folder.state, self.state)
 
     def _variables(self) -> dict[str, Any]:
         """Returns every variable that the next update depends on, by name."""

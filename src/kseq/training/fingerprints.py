@@ -75,7 +75,7 @@ def check_fingerprints(
             location = f" in {', '.join(map(repr, paths))}" if paths else ""
             part = _PARTS.get(name, f"contents of `{name}`")
             raise ValueError(
-                f"The {part}{location} are not those that the run in '{folder.path}' "
-                "began with. A run can only be resumed with the same data; the paths "
-                "of the files may differ."
+                f"The {part}{location} differ from the data that the run in "
+                f"'{folder.path}' began with. A run can only be resumed with the same "
+                "data, but the paths of its files may differ."
             )

@@ -29,12 +29,14 @@ class RunInterruptedError(Exception):
     """
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}; resume to go on")
+        super().__init__(
+            f"stopped by {signal.Signals(number).name}; resume to continue"
+        )
         self.signal = number
 
 
 class TrainingLoop(keras.callbacks.Callback):
-    """Trains a model until there is a reason to stop, as a callback of its own `fit`.
+    """Trains a model until there is a reason to stop, as a callback of `fit`.
 
     Each epoch of `fit` ends with a checkpoint, whatever the epochs of the data.
 

@@ -20,7 +20,7 @@ from kseq.decoding import LengthRatio
 from kseq.distribution import get_strategy, is_chief, use_device
 from kseq.losses import MaskedCrossentropy
 from kseq.models import Seq2Seq
-from kseq.storage.model_folder import STATE, ModelFolder
+from kseq.storage.model_folder import ModelFolder
 from kseq.storage.run_record import check_record, write_record
 from kseq.storage.run_state import load_state
 from kseq.teacher_forcing import teacher_forcing
@@ -247,7 +247,7 @@ def train_in(
     )
     keras.utils.set_random_seed(settings.seed)
     built = _build_model(config, settings, schedule, None if resumed else examples)
-    state = load_state(folder.path / STATE) if resumed else None
+    state = load_state(folder.state) if resumed else None
     if state is None:
         checkpointer.begin(built)
     else:

@@ -135,7 +135,7 @@ class Validation:
         references: Sequence[str] = (),
         prefix: str = "  ",
     ) -> None:
-        """Logs a line for each source; decodes those that have no output yet."""
+        """Logs a line for each source; decodes the sources without an output."""
         outputs, missing = list(outputs), sources[len(outputs) :]
         if missing:
             ids = self.examples.source_vocab.encode(missing)
