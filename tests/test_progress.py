@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, lines elsewhere, nothing where none is wanted."""
+"""Progress: a bar on a terminal, lines in a file, nothing if disabled."""
 
 import io
 import re
@@ -21,7 +21,7 @@ class Terminal(io.StringIO):
 
 
 def _file(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """Puts a file in the place of stderr, where a line is due at each step."""
+    """Replaces stderr by a file, with a line at each step."""
     file = io.StringIO()
     monkeypatch.setattr(module, "_EVERY", 0)
     monkeypatch.setattr(sys, "stderr", file)
@@ -47,7 +47,7 @@ def test_short_work_prints_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]
 
 
-def test_nothing_is_shown_where_none_is_wanted(
+def test_progress_can_be_disabled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stderr = _file(monkeypatch)

@@ -1,4 +1,4 @@
-"""Text in, text out: a model folder saved once and loaded many times."""
+"""Translators: decoding, saving and loading a model folder."""
 
 import concurrent.futures
 import json
@@ -58,7 +58,7 @@ def folder(translator: Translator, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def damaged(folder: Path, tmp_path: Path) -> Path:
-    """A copy of a saved folder, to be spoilt."""
+    """A copy of a saved folder, to be damaged."""
     copy = tmp_path / "copy"
     copy.mkdir()
     for path in folder.iterdir():
@@ -73,7 +73,7 @@ def test_each_text_is_decoded_as_generate_does(translator: Translator) -> None:
     assert expected[0] != expected[1]
 
 
-def test_the_order_is_kept_and_an_empty_text_stays_empty(
+def test_outputs_keep_the_order_and_an_empty_text_stays_empty(
     translator: Translator,
 ) -> None:
     together = translator.translate(TEXTS)
@@ -89,19 +89,17 @@ def test_the_batch_size_changes_nothing(translator: Translator) -> None:
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["", ""]])
-def test_nothing_gives_nothing(translator: Translator, texts: list[str]) -> None:
+def test_no_texts_give_no_outputs(translator: Translator, texts: list[str]) -> None:
     assert translator.translate(texts) == texts
 
 
-def test_the_output_is_no_longer_than_asked_for(translator: Translator) -> None:
+def test_max_length_limits_the_output(translator: Translator) -> None:
     found = translator.translate(TEXTS, max_length=2)
     assert max(len(text.split()) for text in found) == 2
 
 
 @pytest.mark.parametrize("texts", ["ab", ["ab", 3], None])
-def test_what_is_no_list_of_texts_is_refused(
-    translator: Translator, texts: Any
-) -> None:
+def test_texts_must_be_a_list_of_strings(translator: Translator, texts: Any) -> None:
     with pytest.raises(TypeError, match="`texts`"):
         translator.translate(texts)
 
@@ -150,7 +148,7 @@ def test_a_folder_keeps_the_tokenizers_of_both_sides(
     }
 
 
-def test_a_folder_that_names_its_tokenizers_by_strings_is_loaded(
+def test_a_folder_with_tokenizers_as_strings_is_loaded(
     translator: Translator, folder: Path, tmp_path: Path
 ) -> None:
     path = damaged(folder, tmp_path)
@@ -175,7 +173,7 @@ def test_a_missing_file_of_a_tokenizer_is_named(
         Translator.load(tmp_path / "run")
 
 
-def test_a_folder_is_a_model_too(translator: Translator, folder: Path) -> None:
+def test_a_model_is_loaded_from_a_folder(translator: Translator, folder: Path) -> None:
     model = load_model(str(folder))
     assert model.config == translator.model.config
     for found, expected in zip(
@@ -201,7 +199,7 @@ def test_a_folder_is_replaced_only_on_request(
     "content",
     [None, "{}", "[]", "not JSON", '{"model_type": "bert"}', '{"format_version": "1"}'],
 )
-def test_a_folder_of_something_else_is_never_replaced(
+def test_another_folder_is_never_replaced(
     translator: Translator, tmp_path: Path, content: str | None
 ) -> None:
     path = tmp_path / "thesis"
@@ -269,7 +267,7 @@ def test_a_missing_vocabulary_is_named(folder: Path, tmp_path: Path, name: str) 
         Translator.load(path)
 
 
-def test_a_cut_off_model_is_told_from_a_whole_one(folder: Path, tmp_path: Path) -> None:
+def test_a_truncated_model_is_an_error(folder: Path, tmp_path: Path) -> None:
     path = damaged(folder, tmp_path)
     whole = (path / "model.keras").read_bytes()
     (path / "model.keras").write_bytes(whole[: len(whole) // 2])
@@ -286,13 +284,11 @@ def test_several_folders_decode_as_an_ensemble(
     assert together.translate(["ab"]) == translator.translate(["ab"])
     other = Translator(make(), LETTERS, Vocabulary([*WORDS.tokens[5:], "another"]))
     other.save(tmp_path / "other")
-    with pytest.raises(ValueError, match=r"other' are not those of"):
+    with pytest.raises(ValueError, match=r"' and '.*' differ"):
         Translator.load([folder, tmp_path / "other"])
 
 
-def test_attention_has_a_row_for_each_token_and_a_column_for_each_of_the_source() -> (
-    None
-):
+def test_attention_has_rows_of_output_tokens_and_columns_of_source_tokens() -> None:
     model = make(attention="additive")
     first, none, last = Translator(model, LETTERS, WORDS).n_best(
         ["ab", "", "abc"], max_length=4, return_attention=True
@@ -313,7 +309,7 @@ def test_threads_share_a_translator(translator: Translator) -> None:
 
 
 def test_a_missing_folder_or_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"nowhere'.*folder of a model"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere'.*model folder"):
         Translator.load(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"no model at '.*nowhere\.keras'"):
         load_model(tmp_path / "nowhere.keras")
@@ -338,9 +334,9 @@ def test_a_broken_configuration_is_named(
 
 
 def test_a_vocabulary_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"`source_vocab`.* 11 tokens.* of 13"):
+    with pytest.raises(ValueError, match=r"`source_vocab`.* 11 tokens.*: 13"):
         Translator(make(), WORDS, WORDS)
-    with pytest.raises(ValueError, match=r"`target_vocab`.* 13 tokens.* of 11"):
+    with pytest.raises(ValueError, match=r"`target_vocab`.* 13 tokens.*: 11"):
         Translator(make(), LETTERS, LETTERS)
 
 
@@ -362,7 +358,7 @@ def test_a_features_source_has_no_text() -> None:
         Translator(model, LETTERS, WORDS)
 
 
-def test_a_search_may_be_chosen(translator: Translator) -> None:
+def test_the_search_can_be_chosen(translator: Translator) -> None:
     best = translator.translate(TEXTS, BeamSearch(beam_width=4), max_length=5)
     found = translator.n_best(TEXTS, BeamSearch(beam_width=4, n=3), max_length=5)
     assert [each[0].text if each else "" for each in found] == best
@@ -383,14 +379,16 @@ def test_a_search_may_be_chosen(translator: Translator) -> None:
             assert " ".join(translation.tokens) == translation.text
 
 
-def test_missing_outputs_are_left_out(translator: Translator) -> None:
+def test_a_search_with_fewer_outputs_gives_fewer_translations(
+    translator: Translator,
+) -> None:
     (found,) = translator.n_best(["ab"], BeamSearch(beam_width=20, n=20), max_length=1)
     # <unk>, </s> and nine words
     assert len(found) == 11
     assert len({translation.text for translation in found}) == 11
 
 
-def test_outputs_are_scored_as_they_were_found(translator: Translator) -> None:
+def test_scores_of_outputs_are_those_of_the_search(translator: Translator) -> None:
     texts = ["ab", "gfedcba", "a"]
     found = translator.n_best(texts, BeamSearch(beam_width=9, n=9), max_length=4)
     whole = [
@@ -417,7 +415,7 @@ def test_a_prefix_of_a_justified_output_is_not_justified() -> None:
     assert [row[0].tokens[0] for row in found if row] == ["c"]
 
 
-def test_outputs_go_on_from_prefixes(translator: Translator) -> None:
+def test_outputs_begin_with_prefixes(translator: Translator) -> None:
     prefixes = ["w1 w2", "w3", "", "w4", "w5 w6", "w0"]
     found = translator.translate(TEXTS, "beam", prefixes=prefixes, max_length=6)
     for text, prefix, output in zip(TEXTS, prefixes, found, strict=True):
@@ -428,7 +426,7 @@ def test_outputs_go_on_from_prefixes(translator: Translator) -> None:
         translator.translate(["a", "b"], prefixes=["w1"])
 
 
-def test_a_length_ratio_is_kept_and_can_be_overruled(tmp_path: Path) -> None:
+def test_a_length_ratio_is_saved_and_can_be_overridden(tmp_path: Path) -> None:
     model = make()
     bias = np.zeros(len(WORDS))
     bias[3] = -99  # never `</s>`

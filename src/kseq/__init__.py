@@ -21,9 +21,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from kseq.models import build_seq2seq as build_seq2seq
     from kseq.models import perplexity as perplexity
     from kseq.models import score as score
+    from kseq.saving import load_model as load_model
     from kseq.training import train as train
     from kseq.translator import Translator as Translator
-    from kseq.translator import load_model as load_model
 
 _HOME = {
     "Ensemble": "kseq.models",
@@ -35,7 +35,7 @@ _HOME = {
     "build_encoder": "kseq.models",
     "build_inference_models": "kseq.models",
     "build_seq2seq": "kseq.models",
-    "load_model": "kseq.translator",
+    "load_model": "kseq.saving",
     "perplexity": "kseq.models",
     "preset": "kseq.config.presets",
     "score": "kseq.models",
@@ -54,6 +54,7 @@ _ROOMS = (
     "models",
     "plotting",
     "sagemaker",
+    "saving",
     "serving",
     "teacher_forcing",
     "training",

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+"""Progress of long work: a bar on a terminal, plain lines in a file or a pipe."""
 
 import contextlib
 import os
@@ -7,47 +7,45 @@ import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
-# Seconds until a bar appears.
-_DELAY = 2
-# Seconds between lines.
-_EVERY = 10
+_BAR_DELAY = 2  # seconds
+_LINE_INTERVAL = 10  # seconds
 _silenced = False
 
 
 def on_terminal(stream: Any) -> bool:
-    """Returns whether a stream is a terminal, which a bar can be drawn on.
+    """Returns whether a stream is a terminal.
 
     Args:
-        stream: A text stream. None, where a process has none, is no terminal.
+        stream: A text stream; None if the process has none.
     """
     try:
         return bool(stream.isatty())
-    except (AttributeError, ValueError):  # there is none, or it is closed
+    except (AttributeError, ValueError):  # no stream, or closed
         return False
 
 
 def displayed(verbose: Any) -> Any:
-    """Returns Keras's `verbose` with lines for a bar where no bar can be drawn.
+    """Returns Keras's `verbose`, with lines instead of a bar outside a terminal.
 
-    Keras draws its bar into files and pipes too, with control characters.
+    Keras draws its bar with control characters, into files and pipes too.
 
     Args:
         verbose: `"auto"`, 0, 1 or 2, as for `keras.Model.fit`.
     """
-    draws = (
+    has_bar = (
         on_terminal(sys.stdout)
         or "ipykernel" in sys.modules
         or "PYCHARM_HOSTED" in os.environ
     )
-    return 2 if verbose in ("auto", 1) and not draws else verbose
+    return 2 if verbose in ("auto", 1) and not has_bar else verbose
 
 
 @contextlib.contextmanager
 def silent(silenced: bool = True) -> Iterator[None]:
-    """Shows no progress.
+    """Disables progress in this context.
 
     Args:
-        silenced: False changes nothing. Default True.
+        silenced: False changes nothing. Default: True.
     """
     global _silenced
     before = _silenced
@@ -65,14 +63,14 @@ def progress(
     unit: str = "",
     scaled: bool = False,
 ) -> Any:
-    """Shows on stderr how far long work is: a bar, or a line every ten seconds.
+    """Shows progress on stderr: a bar, or a line every ten seconds.
 
     Args:
-        items: What is counted as it is iterated over. Default: `update` counts.
-        description: What the work is.
+        items: Iterable whose items are counted. Default: none, call `update` instead.
+        description: Description of the work. Default: none.
         total: Number of items. Default: the length of `items`, if it has one.
-        unit: Name of the items.
-        scaled: Shorten large numbers, as in `12M`. Default False.
+        unit: Name of the items. Default: none.
+        scaled: Shorten large numbers, as in `12M`. Default: False.
 
     Returns:
         An iterable over `items`, and a context manager with `update(n)` and `close()`.
@@ -88,7 +86,7 @@ def progress(
             total=total,
             unit=f" {unit}",
             unit_scale=scaled,
-            delay=_DELAY,
+            delay=_BAR_DELAY,
             leave=False,
         )
     return _Lines(items, description, total, unit)
@@ -96,10 +94,10 @@ def progress(
 
 @contextlib.contextmanager
 def announced(description: str) -> Iterator[None]:
-    """Shows on stderr what goes on, for work that cannot be counted.
+    """Shows a description on stderr during work that cannot be counted.
 
     Args:
-        description: What the work is.
+        description: Description of the work.
     """
     if on_terminal(sys.stderr) and not _silenced:
         from tqdm import tqdm
@@ -113,13 +111,13 @@ def announced(description: str) -> Iterator[None]:
 
 
 def _print(line: str) -> None:
-    """Prints a line to stderr; does nothing where stderr is closed."""
+    """Prints a line to stderr, unless it is closed."""
     with contextlib.suppress(OSError, AttributeError):
         sys.stderr.write(f"{line}\n")
 
 
 class _Lines:
-    """Prints how far work is, in lines without control characters."""
+    """Progress in plain lines, without control characters."""
 
     def __init__(
         self,
@@ -133,8 +131,8 @@ class _Lines:
         self.unit = unit
         self.total = total
         self.n = 0
-        self._began = time.monotonic()
-        self._next = self._began + _EVERY
+        self._start_time = time.monotonic()
+        self._next = self._start_time + _LINE_INTERVAL
 
     def __iter__(self) -> Iterator[Any]:
         for item in self.items or ():
@@ -148,16 +146,15 @@ class _Lines:
         self.close()
 
     def update(self, count: int = 1) -> None:
-        """Counts items that are done."""
+        """Counts completed items."""
         self.n += count
         now = time.monotonic()
         if now < self._next or _silenced or self.n == self.total:
             return
-        self._next = now + _EVERY
-        of = f" of {self.total:,}" if self.total else ""
-        _print(
-            f"{self.description}: {self.n:,}{of} {self.unit}, {now - self._began:.0f} s"
-        )
+        self._next = now + _LINE_INTERVAL
+        total = f" of {self.total:,}" if self.total else ""
+        seconds = now - self._start_time
+        _print(f"{self.description}: {self.n:,}{total} {self.unit}, {seconds:.0f} s")
 
     def close(self) -> None:
         """Ends the work."""

@@ -209,7 +209,7 @@ def test_resuming_from_another_folder_finds_the_files_or_takes_their_new_paths(
     Path("source.txt").write_bytes(moved["-vs"].read_bytes() + b"0\n")
     other = {**moved, "-vs": Path("source.txt"), "-vt": Path("other.txt")}
     line = refused([*call(other, 4), "--resume"], 1)
-    assert "The validation sources in 'source.txt' are not those that" in line
+    assert "The validation sources in 'source.txt' differ from the data" in line
     assert (tmp_path / "run/settings.yaml").read_text() == before
     assert list(metrics(tmp_path / "run")["updates"]) == [1, 2, 3]
 

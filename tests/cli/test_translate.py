@@ -228,7 +228,7 @@ def test_a_missing_checkpoint_lists_the_existing_ones(
     kseq: Kseq, run_folder: Path, source: Path
 ) -> None:
     found = kseq("translate", "-m", run_folder, "-c", "7", "-i", source)
-    assert_one_line(found, 1, "no checkpoint 7. There are: 1, 2, 3")
+    assert_one_line(found, 1, "no checkpoint 7. Its checkpoints: 1, 2, 3")
 
 
 @pytest.mark.parametrize("name", ["model.keras", "config.json", "vocab.source.json"])
@@ -315,7 +315,7 @@ def test_a_failure_does_not_wait_for_the_input(tmp_path: Path) -> None:
         assert process.wait(timeout=300) == 1
         err = process.stderr.read()
     assert len(err.splitlines()) == 1
-    assert "missing' is not the folder of a model" in err
+    assert "missing' is not a model folder" in err
 
 
 def test_lines_are_read_in_chunks(

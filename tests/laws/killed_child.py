@@ -1,9 +1,9 @@
-"""A process that trains as it is told, and kills itself where it is told.
+"""A process that trains on command, and kills itself at a given event.
 
-It reads commands from stdin, a JSON object a line: the `folder` to train in, the folder
-of `shards` to train on (None: pairs in memory), and, to be killed, the `event` and the
-how manyeth of its kind. It prints a line when it is ready, one when a training has come
-to its first step, and one at its end, with every event it has met.
+Each line of stdin is a command, a JSON object. It holds the `folder` to train in, the
+folder of `shards` to train on (None: pairs in memory), and optionally the `event`, its
+`count` and the `signal` to send to itself. The process prints a line when it is ready,
+one at the first step of a training run, and one at the end of the run, with all events.
 """
 
 import json
@@ -17,12 +17,13 @@ from typing import Any
 
 from kseq import TrainingSettings
 from kseq.data import CopyTask, Examples, ShardedExamples
-from kseq.training import RunInterruptedError, run, train
+from kseq.training import RunInterruptedError, train
+from kseq.training.loop import TrainingLoop
 from kseq.training.validation import Validation
 
 TASK = CopyTask(symbols=7, min_length=1, max_length=4)
-# The rate is so high that the accuracy goes up and down: it is lowered, and training
-# ends, for want of improvement.
+# The learning rate is so high that the accuracy goes up and down. So the learning rate
+# is lowered, and training ends without improvement.
 MODEL = {
     "units": 8,
     "embedding_dim": 8,
@@ -49,7 +50,7 @@ SETTINGS = TrainingSettings(
     max_updates=60,
     seed=3,
 )
-# What a file is called by the events of its writing.
+# Names of files in events, by their suffixes.
 FILES = {".npz": "state", ".csv": "metrics", ".yaml": "settings", ".json": "text"}
 
 warnings.simplefilter("ignore")  # Keras's own
@@ -72,18 +73,18 @@ def file_kind(path: pathlib.Path) -> str:
     return FILES.get(path.suffix, path.suffix)
 
 
-def observe(place: Any, name: str, kind: str, after: bool = False) -> None:
-    original = getattr(place, name)
+def observe(owner: Any, name: str, kind: str, after: bool = False) -> None:
+    original = getattr(owner, name)
 
     def observed(*arguments: Any, **keywords: Any) -> Any:
         if not after:
             event(kind)
-        found = original(*arguments, **keywords)
+        result = original(*arguments, **keywords)
         if after:
             event(kind)
-        return found
+        return result
 
-    setattr(place, name, observed)
+    setattr(owner, name, observed)
 
 
 def observe_files() -> None:
@@ -107,7 +108,7 @@ def observe_files() -> None:
 
 def run_command(command: dict[str, Any]) -> dict[str, Any]:
     awaited.clear()
-    awaited.update(command)  # no event: none is awaited
+    awaited.update(command)  # which may have no event
     seen.clear()
     pairs, held_out = TASK.split(60, 12, seed=0)
     examples: Examples | ShardedExamples = pairs
@@ -125,7 +126,7 @@ def run_command(command: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    observe(run._Run, "on_train_batch_end", "step")
+    observe(TrainingLoop, "on_train_batch_end", "step")
     observe(Validation, "measure", "validation", after=True)
     observe_files()
     print("ready", flush=True)

@@ -22,7 +22,7 @@ from kseq.data import CopyTask, write_shards
 
 CHILD = Path(__file__).with_name("killed_child.py")
 CLOCK = ["seconds", "tokens_per_second"]
-# Where CI kills, and before which repetition of it.
+# Events at which CI kills a run, and their maximum counts.
 IN_CI = {
     "step": 9,
     "half-written checkpoint": 2,
@@ -34,7 +34,7 @@ IN_CI = {
 class Trainers:
     """Processes that wait to train; one loads TensorFlow while another trains.
 
-    Each has its own order of sets, so that nothing may hang on it.
+    Each process has another hash seed, so another order of sets.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Trainers:
         )
 
     def begin(self, **command: Any) -> subprocess.Popen[str]:
-        """Makes the process that waits train, and starts the next one after it."""
+        """Sends a command to the waiting process, and starts one if it has ended."""
         process = self.running[-1]
         if process.poll() is not None:
             process = self.renew()
@@ -68,7 +68,7 @@ class Trainers:
         return self.running[-1]
 
     def train(self, **command: Any) -> dict[str, Any] | None:
-        """Trains; returns what it has come to, None where it was killed."""
+        """Trains; returns the result, None if the process was killed."""
         process = self.begin(**command)
         if command.get("signal") == "SIGKILL":
             self.renew()  # loads while the other trains
@@ -81,7 +81,7 @@ class Trainers:
 
 
 def finish(process: subprocess.Popen[str]) -> dict[str, Any] | None:
-    """Waits for the end of a training, or of its process."""
+    """Waits for the end of a run, or of its process."""
     assert process.stdout is not None
     assert process.stderr is not None
     for line in process.stdout:
@@ -93,9 +93,9 @@ def finish(process: subprocess.Popen[str]) -> dict[str, Any] | None:
 
 @pytest.fixture(scope="module")
 def trainers() -> Iterator[Trainers]:
-    found = Trainers()
-    yield found
-    found.close()
+    trainers = Trainers()
+    yield trainers
+    trainers.close()
 
 
 @pytest.fixture(scope="module")
@@ -109,14 +109,14 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def of_shards(
+def uninterrupted(
     trainers: Trainers, shards: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """An uninterrupted run on shards."""
     folder = tmp_path_factory.mktemp("reference") / "run"
     end = trainers.train(folder=str(folder), shards=str(shards))
     assert end is not None
-    # It has put to the test what a resumed run must remember.
+    # So a resumed run must remember when to stop and to lower the learning rate.
     assert end["reason"] == "3 checkpoints without a better token_accuracy"
     rates = pd.read_csv(folder / "metrics.csv")["learning_rate"]
     assert rates.iloc[-1] < rates.max()
@@ -191,7 +191,7 @@ def kill_and_resume(
     reference: Path,
     shards: Path | None = None,
 ) -> None:
-    """Kills one run at each of these events, and a new one where it has ended."""
+    """Kills a run at each of these events; begins another run after its end."""
     runs = 0
     for kind, count in kills:
         found: dict[str, Any] | None = {}
@@ -211,16 +211,16 @@ def kill_and_resume(
     assert_same_run(folder / str(runs), reference)
 
 
-def test_runs_killed_in_every_phase_end_as_if_they_had_not_been(
-    trainers: Trainers, shards: Path, of_shards: Path, tmp_path: Path
+def test_a_run_killed_in_every_phase_is_an_uninterrupted_run(
+    trainers: Trainers, shards: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
     rng = random.Random(0)
     kills = [(kind, rng.randint(1, limit)) for kind, limit in IN_CI.items()]
-    kill_and_resume(trainers, kills, tmp_path, of_shards, shards)
+    kill_and_resume(trainers, kills, tmp_path, uninterrupted, shards)
 
 
 @pytest.mark.slow
-def test_runs_killed_at_every_event_end_as_if_they_had_not_been(
+def test_a_run_killed_at_every_event_is_an_uninterrupted_run(
     trainers: Trainers, tmp_path: Path
 ) -> None:
     reference = tmp_path / "reference"
@@ -228,7 +228,7 @@ def test_runs_killed_at_every_event_end_as_if_they_had_not_been(
     assert end is not None
     kinds = list(dict.fromkeys(end["events"]))
     assert len(kinds) >= 20
-    # Mixed: else a run would meet its last events before its first.
+    # In random order: a run may be killed at late events first.
     rng = random.Random(1)
     rng.shuffle(kinds)
     kills = [(kind, rng.randint(1, 2)) for kind in kinds]
@@ -236,7 +236,7 @@ def test_runs_killed_at_every_event_end_as_if_they_had_not_been(
 
 
 @pytest.mark.slow
-def test_runs_killed_from_outside_end_as_if_they_had_not_been(
+def test_a_run_killed_at_random_times_is_an_uninterrupted_run(
     trainers: Trainers, tmp_path: Path
 ) -> None:
     reference = tmp_path / "reference"
@@ -247,7 +247,7 @@ def test_runs_killed_from_outside_end_as_if_they_had_not_been(
         folder = tmp_path / f"run{runs}"
         process = trainers.begin(folder=str(folder), shards=None)
         assert process.stdout
-        # Half of them while the model is built and the first step compiled.
+        # Half of the kills come while the model is built and compiled.
         for line in process.stdout if killed % 2 else []:
             if line == "training\n":
                 break
@@ -263,18 +263,18 @@ def test_runs_killed_from_outside_end_as_if_they_had_not_been(
             runs += 1
 
 
-def test_a_run_that_is_asked_to_end_saves_and_goes_on(
-    trainers: Trainers, shards: Path, of_shards: Path, tmp_path: Path
+def test_a_run_ended_by_a_signal_is_an_uninterrupted_run(
+    trainers: Trainers, shards: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "ended"
     command = {"folder": str(folder), "shards": str(shards), "event": "step"}
     for count, name in ((5, "SIGTERM"), (4, "SIGINT")):
         found = trainers.train(**command, count=count, signal=name)
         assert found == {"signal": getattr(signal, name)}
-    # Nothing is trained on twice: 5 steps and 4 have been saved.
+    # No step is repeated: 5 and 4 steps have been saved.
     assert (folder / "state" / "0000000009.npz").is_file()
     assert "saved after 4 updates" in (folder / "log.txt").read_text("utf-8")
     end = trainers.train(**command, count=0)
     assert end is not None
     assert end["events"].count("step") == 48 - 9
-    assert_same_run(folder, of_shards)
+    assert_same_run(folder, uninterrupted)

@@ -1,4 +1,4 @@
-"""Files and folders are whole or not there at all."""
+"""Files and folders appear complete or not at all."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def assert_older(path: Path) -> None:
     assert listing(path / "sub") == ["a.txt"]
 
 
-def test_a_file_appears_when_all_went_well(tmp_path: Path) -> None:
+def test_a_complete_file_appears(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     with whole_file(path) as temporary:
         temporary.write_text("new")
@@ -81,7 +81,7 @@ def test_a_failure_leaves_the_older_file_and_nothing_else(
     assert listing(tmp_path) == ["a.txt"]
 
 
-def test_a_folder_appears_when_all_went_well(tmp_path: Path) -> None:
+def test_a_complete_folder_appears(tmp_path: Path) -> None:
     path = tmp_path / "parent" / "run"
     with whole_folder(path) as temporary:
         (temporary / "a.txt").write_text("new")
@@ -98,7 +98,7 @@ def test_a_folder_is_not_replaced_unless_asked(tmp_path: Path) -> None:
     assert_older(path)
 
 
-def test_a_replaced_folder_is_gone(tmp_path: Path) -> None:
+def test_replacing_a_folder_removes_its_old_content(tmp_path: Path) -> None:
     path = older_folder(tmp_path / "run")
     with whole_folder(path, overwrite=True) as temporary:
         (temporary / "b.txt").write_text("new")
@@ -157,7 +157,7 @@ def test_a_failure_leaves_the_older_folder_and_nothing_else(
 
 
 @pytest.mark.parametrize("renames", range(1, 5))
-def test_a_failure_while_a_folder_is_replaced_undoes_it(
+def test_a_failed_replacement_of_a_folder_is_undone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
 ) -> None:
     path = older_folder(tmp_path / "run")
@@ -181,7 +181,7 @@ def test_a_failure_while_a_folder_is_replaced_undoes_it(
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_link_to_a_file_stays_and_its_target_is_written(
+def test_a_link_to_a_file_remains_and_its_target_is_written(
     tmp_path: Path, exists: bool
 ) -> None:
     link, target = tmp_path / "link.txt", tmp_path / "elsewhere" / "a.txt"
@@ -199,7 +199,7 @@ def test_a_link_to_a_file_stays_and_its_target_is_written(
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_link_to_a_folder_stays_and_its_target_is_written(
+def test_a_link_to_a_folder_remains_and_its_target_is_written(
     tmp_path: Path, exists: bool
 ) -> None:
     if exists:
@@ -263,7 +263,7 @@ def test_changing_the_folder_while_writing_changes_no_path(
         " .keras",
     ],
 )
-def test_any_name_that_a_file_may_have_will_do(tmp_path: Path, name: str) -> None:
+def test_every_valid_file_name_can_be_written(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     with whole_file(path) as temporary:
         temporary.write_text("new")
@@ -278,7 +278,7 @@ def test_any_name_that_a_file_may_have_will_do(tmp_path: Path, name: str) -> Non
 
 
 @pytest.mark.parametrize("write", [write_file, write_folder])
-def test_a_place_that_cannot_be_written_is_named_before_any_work(
+def test_a_path_that_cannot_be_written_is_named_before_any_work(
     tmp_path: Path, write: Callable[[Path], None]
 ) -> None:
     (tmp_path / "file").write_text("old")
@@ -315,7 +315,7 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path, name: str) -> Non
 
 
 @pytest.mark.parametrize("whole", [whole_file, whole_folder])
-def test_parents_are_made_and_removed_after_a_failure(
+def test_parents_are_created_and_removed_after_a_failure(
     tmp_path: Path, whole: Callable[[Path], AbstractContextManager[Path]]
 ) -> None:
     (tmp_path / "there").mkdir()
@@ -331,7 +331,7 @@ def test_parents_are_made_and_removed_after_a_failure(
     assert listing(tmp_path / "there" / "a" / "b") == ["c.txt"]
 
 
-def test_a_folder_is_made_where_a_link_points_to(tmp_path: Path) -> None:
+def test_a_folder_is_created_at_the_target_of_a_link(tmp_path: Path) -> None:
     (tmp_path / "current").symlink_to("v1/run")
     make_folder(tmp_path / "current")
     make_folder(tmp_path / "current")

@@ -1,4 +1,4 @@
-"""The folder of a model or a run: what is there, and what may become of it."""
+"""Model folders: their files, and when they may be resumed or replaced."""
 
 import json
 import zipfile
@@ -15,157 +15,161 @@ CONFIG = {"format_version": FORMAT_VERSION, "source_vocab": {}, "target_vocab": 
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> ModelFolder:
+def folder(tmp_path: Path) -> ModelFolder:
     """A folder that does not exist yet."""
     return ModelFolder(tmp_path / "run")
 
 
-def fill(place: ModelFolder, *names: str) -> None:
+def fill(folder: ModelFolder, *names: str) -> None:
     for name in names:
-        path = place.path / name
+        path = folder.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
 
 
-def begin(place: ModelFolder) -> None:
-    fill(place, "settings.yaml", "log.txt", ".lock", "config.json", "vocab.source.json")
+def begin(folder: ModelFolder) -> None:
+    fill(
+        folder, "settings.yaml", "log.txt", ".lock", "config.json", "vocab.source.json"
+    )
 
 
-def train(place: ModelFolder) -> None:
-    begin(place)
-    fill(place, "model.keras", "checkpoints/00001.keras", "state/0000000003.npz")
+def train(folder: ModelFolder) -> None:
+    begin(folder)
+    fill(folder, "model.keras", "checkpoints/00001.keras", "state/0000000003.npz")
 
 
-def listing(place: ModelFolder) -> list[str]:
-    return sorted(str(path.relative_to(place.path)) for path in place.path.rglob("*"))
+def listing(folder: ModelFolder) -> list[str]:
+    return sorted(str(path.relative_to(folder.path)) for path in folder.path.rglob("*"))
 
 
-# Whether a run may begin or go on.
+# Beginning, resuming and replacing a run.
 
 
 @pytest.mark.parametrize("resume", [False, True])
 @pytest.mark.parametrize("is_there", [False, True])
-def test_a_run_begins_where_nothing_is(
-    place: ModelFolder, is_there: bool, resume: bool
+def test_a_run_begins_in_an_empty_folder(
+    folder: ModelFolder, is_there: bool, resume: bool
 ) -> None:
     if is_there:
-        place.path.mkdir()
-        fill(place, ".gitignore")
-    assert place.may_resume(resume, overwrite=False) is False
+        folder.path.mkdir()
+        fill(folder, ".gitignore")
+    assert folder.check_resumable(resume, overwrite=False) is False
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_run_that_was_stopped_before_its_first_state_begins_anew(
-    place: ModelFolder, resume: bool
-) -> None:
-    begin(place)
-    assert place.may_resume(resume, overwrite=False) is False
+def test_a_run_without_a_state_begins_again(folder: ModelFolder, resume: bool) -> None:
+    begin(folder)
+    assert folder.check_resumable(resume, overwrite=False) is False
 
 
-def test_a_run_with_a_state_goes_on_if_that_is_wanted(place: ModelFolder) -> None:
-    train(place)
-    assert place.may_resume(resume=True, overwrite=False) is True
+def test_a_run_with_a_state_can_be_resumed(folder: ModelFolder) -> None:
+    train(folder)
+    assert folder.check_resumable(resume=True, overwrite=False) is True
 
 
-def test_a_run_is_not_touched_unless_the_caller_says_how(place: ModelFolder) -> None:
-    train(place)
-    before = listing(place)
+def test_a_run_is_changed_only_on_request(folder: ModelFolder) -> None:
+    train(folder)
+    before = listing(folder)
     with pytest.raises(FileExistsError, match="Pass `resume` to continue it, `overwr"):
-        place.may_resume(resume=False, overwrite=False)
-    assert listing(place) == before
+        folder.check_resumable(resume=False, overwrite=False)
+    assert listing(folder) == before
 
 
-def test_a_run_may_be_replaced(place: ModelFolder) -> None:
-    train(place)
-    assert place.may_resume(resume=False, overwrite=True) is False
+def test_a_run_can_be_replaced(folder: ModelFolder) -> None:
+    train(folder)
+    assert folder.check_resumable(resume=False, overwrite=True) is False
 
 
-def test_both_is_no_answer(place: ModelFolder) -> None:
-    with pytest.raises(ValueError, match="exclude each other"):
-        place.may_resume(resume=True, overwrite=True)
+def test_a_run_cannot_be_both_resumed_and_replaced(folder: ModelFolder) -> None:
+    with pytest.raises(ValueError, match="Only one of `resume` and `overwrite`"):
+        folder.check_resumable(resume=True, overwrite=True)
 
 
 @pytest.mark.parametrize(
     ("lost", "message"), [("state", "a saved state"), ("settings", "settings.yaml")]
 )
-def test_a_run_that_lacks_what_resuming_takes_is_not_begun_anew(
-    place: ModelFolder, lost: str, message: str
+def test_a_run_without_state_or_settings_cannot_be_resumed(
+    folder: ModelFolder, lost: str, message: str
 ) -> None:
-    train(place)
-    path = place.settings if lost == "settings" else next(place.path.glob("state/*"))
+    train(folder)
+    path = folder.settings if lost == "settings" else next(folder.path.glob("state/*"))
     path.unlink()
     with pytest.raises(FileExistsError, match=f"cannot be resumed: it lacks {message}"):
-        place.may_resume(resume=True, overwrite=False)
+        folder.check_resumable(resume=True, overwrite=False)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", ".git/config", "model.keras.bak"])
-def test_files_of_others_are_never_replaced(place: ModelFolder, name: str) -> None:
-    train(place)
-    fill(place, name)
+def test_other_files_are_never_replaced(folder: ModelFolder, name: str) -> None:
+    train(folder)
+    fill(folder, name)
     first = name.split("/")[0]
-    with pytest.raises(FileExistsError, match=f"holds '{first}', which is not kseq's"):
-        place.may_resume(resume=False, overwrite=True)
+    with pytest.raises(
+        FileExistsError, match=f"holds '{first}', which is not from kseq"
+    ):
+        folder.check_resumable(resume=False, overwrite=True)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_file_is_no_folder(place: ModelFolder, overwrite: bool) -> None:
-    place.path.write_text("mine")
-    with pytest.raises(FileExistsError, match="is a file and is not replaced"):
-        place.may_resume(resume=False, overwrite=overwrite)
-    assert place.path.read_text() == "mine"
-
-
-def test_clearing_leaves_the_lock_alone(place: ModelFolder) -> None:
-    train(place)
-    fill(place, "tokenizer.source.model", f".model.keras.{'0' * 32}.keras")
-    place.clear()
-    assert listing(place) == [".lock"]
-
-
-def test_a_folder_that_is_half_cleared_is_no_run(
-    place: ModelFolder, monkeypatch: pytest.MonkeyPatch
+def test_a_file_is_not_replaced_by_a_folder(
+    folder: ModelFolder, overwrite: bool
 ) -> None:
-    train(place)
+    folder.path.write_text("mine")
+    with pytest.raises(FileExistsError, match="is a file and is not replaced"):
+        folder.check_resumable(resume=False, overwrite=overwrite)
+    assert folder.path.read_text() == "mine"
+
+
+def test_clearing_keeps_the_lock(folder: ModelFolder) -> None:
+    train(folder)
+    fill(folder, "tokenizer.source.model", f".model.keras.{'0' * 32}.keras")
+    folder.clear()
+    assert listing(folder) == [".lock"]
+
+
+def test_a_half_cleared_folder_is_not_a_run(
+    folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(folder)
 
     def killed(path: Path) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("shutil.rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
-        place.clear()
-    assert not place.is_run()
+        folder.clear()
+    assert not folder.is_run()
     with pytest.raises(FileExistsError, match="cannot be resumed"):
-        place.may_resume(resume=True, overwrite=False)
+        folder.check_resumable(resume=True, overwrite=False)
 
 
-def test_only_one_program_trains_in_a_folder(place: ModelFolder) -> None:
+def test_only_one_program_trains_in_a_folder(folder: ModelFolder) -> None:
     with (
-        place.lock(),
+        folder.lock(),
         pytest.raises(FileExistsError, match="Another program is training in"),
-        ModelFolder(place.path).lock(),
+        ModelFolder(folder.path).lock(),
     ):
         pass
-    with ModelFolder(place.path).lock():  # it has ended
+    with ModelFolder(folder.path).lock():  # the other has released it
         pass
 
 
-def test_what_was_being_written_is_swept_away(place: ModelFolder) -> None:
-    train(place)
-    before = listing(place)
+def test_temporary_files_are_removed(folder: ModelFolder) -> None:
+    train(folder)
+    before = listing(folder)
     fill(
-        place,
+        folder,
         f".model.keras.{'0' * 32}.keras",
         f"checkpoints/.00002.keras.{'a' * 32}.keras",
         f"state/.0000000006.npz.{'b' * 32}.npz",
     )
-    place.sweep()
-    assert listing(place) == before
+    folder.remove_temporary_files()
+    assert listing(folder) == before
 
 
-def test_hidden_files_of_others_are_not_swept_away(place: ModelFolder) -> None:
-    fill(place, ".gitignore", f"checkpoints/.{'0' * 32}")
-    place.sweep()
-    assert listing(place) == [".gitignore", "checkpoints", f"checkpoints/.{'0' * 32}"]
+def test_other_hidden_files_are_kept(folder: ModelFolder) -> None:
+    fill(folder, ".gitignore", f"checkpoints/.{'0' * 32}")
+    folder.remove_temporary_files()
+    assert listing(folder) == [".gitignore", "checkpoints", f"checkpoints/.{'0' * 32}"]
 
 
 # Checkpoints.
@@ -177,100 +181,102 @@ def test_hidden_files_of_others_are_not_swept_away(place: ModelFolder) -> None:
 def test_the_last_checkpoints_and_the_best_are_kept(
     tmp_path_factory: pytest.TempPathFactory, count: int, keep: int, best: int | None
 ) -> None:
-    place = ModelFolder(tmp_path_factory.mktemp("run"))
-    fill(place, *(f"checkpoints/{number:05d}.keras" for number in range(1, count + 1)))
-    place.remove_old(keep, best)
+    folder = ModelFolder(tmp_path_factory.mktemp("run"))
+    fill(folder, *(f"checkpoints/{number:05d}.keras" for number in range(1, count + 1)))
+    folder.remove_old_checkpoints(keep, best)
     last = range(max(1, count - keep + 1) if keep else 1, count + 1)
-    wanted = {*last, best} & {*range(1, count + 1)}
-    assert list(place.checkpoints()) == sorted(wanted)
+    expected = {*last, best} & {*range(1, count + 1)}
+    assert list(folder.checkpoints()) == sorted(expected)
 
 
-def test_a_checkpoint_is_found_by_its_number(place: ModelFolder) -> None:
-    fill(place, "checkpoints/00002.keras", "checkpoints/00011.keras", "model.keras")
-    assert place.find_checkpoint(11).name == "00011.keras"
-    assert place.find_checkpoint(None) == place.model
-    with pytest.raises(FileNotFoundError, match=r"no checkpoint 3. There are: 2, 11"):
-        place.find_checkpoint(3)
+def test_a_checkpoint_has_a_number(folder: ModelFolder) -> None:
+    fill(folder, "checkpoints/00002.keras", "checkpoints/00011.keras", "model.keras")
+    assert folder.find_checkpoint(11).name == "00011.keras"
+    assert folder.find_checkpoint(None) == folder.model
+    with pytest.raises(
+        FileNotFoundError, match=r"no checkpoint 3. Its checkpoints: 2, 11"
+    ):
+        folder.find_checkpoint(3)
 
 
-def test_a_folder_without_a_model_says_why(place: ModelFolder) -> None:
-    with pytest.raises(FileNotFoundError, match="It is not the folder of a model"):
-        place.find_checkpoint(None)
-    begin(place)
-    with pytest.raises(FileNotFoundError, match="not come to its first checkpoint"):
-        place.find_checkpoint(None)
+def test_a_missing_model_is_explained(folder: ModelFolder) -> None:
+    with pytest.raises(FileNotFoundError, match="It is not a model folder"):
+        folder.find_checkpoint(None)
+    begin(folder)
+    with pytest.raises(FileNotFoundError, match="not reached its first checkpoint"):
+        folder.find_checkpoint(None)
 
 
-def test_a_damaged_checkpoint_is_told_from_a_whole_one(place: ModelFolder) -> None:
-    path = place.checkpoint(1)
-    assert not place.has_checkpoint(1)
+def test_a_damaged_checkpoint_is_detected(folder: ModelFolder) -> None:
+    path = folder.checkpoint(1)
+    assert not folder.has_checkpoint(1)
     path.parent.mkdir(parents=True)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("weights", bytes(range(256)))
-    assert place.has_checkpoint(1)
+    assert folder.has_checkpoint(1)
     content = path.read_bytes()
     for damaged in (content[:-30], b"", content.replace(b"\x20\x21", b"\x20\x22")):
         path.write_bytes(damaged)
-        assert not place.has_checkpoint(1)
+        assert not folder.has_checkpoint(1)
 
 
-def test_a_checkpoint_becomes_the_model_as_a_whole(place: ModelFolder) -> None:
-    fill(place, "checkpoints/00001.keras", "model.keras")
-    place.checkpoint(1).write_text("new")
-    place.use_checkpoint(1)
-    assert place.model.read_text() == "new"
-    assert listing(place) == ["checkpoints", "checkpoints/00001.keras", "model.keras"]
+def test_a_checkpoint_becomes_the_model(folder: ModelFolder) -> None:
+    fill(folder, "checkpoints/00001.keras", "model.keras")
+    folder.checkpoint(1).write_text("new")
+    folder.use_checkpoint(1)
+    assert folder.model.read_text() == "new"
+    assert listing(folder) == ["checkpoints", "checkpoints/00001.keras", "model.keras"]
 
 
 # Files.
 
 
-def test_metrics_are_read_as_they_were_written(place: ModelFolder) -> None:
-    place.path.mkdir()
+def test_metrics_are_read_as_they_were_written(folder: ModelFolder) -> None:
+    folder.path.mkdir()
     rows = [{"checkpoint": k, "valid_loss": 1 / 3 / k} for k in (1, 2, 3)]
-    place.write_rows(rows)
-    assert place.metrics().to_dict("records") == rows
+    folder.write_metrics(rows)
+    assert folder.read_metrics().to_dict("records") == rows
 
 
 @pytest.mark.parametrize("empty", [False, True])
 def test_a_run_without_a_checkpoint_has_no_metrics(
-    place: ModelFolder, empty: bool
+    folder: ModelFolder, empty: bool
 ) -> None:
-    place.path.mkdir()
+    folder.path.mkdir()
     if empty:
-        place.write_rows([])
+        folder.write_metrics([])
     with pytest.raises(FileNotFoundError, match=r"has no metrics.csv"):
-        place.metrics()
+        folder.read_metrics()
 
 
-def test_the_configuration_is_read_as_it_was_written(place: ModelFolder) -> None:
-    place.path.mkdir()
-    place.write_config({"source_vocab": {"é": 1}, "target_vocab": {}})
-    config = place.read_config()
+def test_the_configuration_is_read_as_it_was_written(folder: ModelFolder) -> None:
+    folder.path.mkdir()
+    folder.write_config({"source_vocab": {"é": 1}, "target_vocab": {}})
+    config = folder.read_config()
     assert config["source_vocab"] == {"é": 1}
     assert config["format_version"] == FORMAT_VERSION
     assert config["kseq_version"]
 
 
-def test_a_folder_of_a_newer_kseq_is_refused(place: ModelFolder) -> None:
-    fill(place, "config.json")
+def test_a_folder_of_a_newer_kseq_is_refused(folder: ModelFolder) -> None:
+    fill(folder, "config.json")
     config = {**CONFIG, "format_version": FORMAT_VERSION + 1}
-    (place.path / "config.json").write_text(json.dumps(config))
+    (folder.path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=r"version 2, .* up to 1. Install a newer"):
-        place.read_config()
+        folder.read_config()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 1}', "\udcff"])
-def test_other_configurations_are_refused(place: ModelFolder, text: str) -> None:
-    fill(place, "config.json")
-    path = place.path / "config.json"
+def test_other_configurations_are_refused(folder: ModelFolder, text: str) -> None:
+    fill(folder, "config.json")
+    path = folder.path / "config.json"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(ValueError, match="is not the configuration of a model of kseq"):
-        place.read_config()
+    with pytest.raises(ValueError, match="is not the configuration of a kseq model"):
+        folder.read_config()
 
 
-def test_a_run_is_known_by_its_record(place: ModelFolder) -> None:
-    place.path.mkdir()
-    assert not place.is_run()
-    write_record(place, {"units": 8})
-    assert place.is_run()
+def test_a_folder_with_a_record_is_a_run(folder: ModelFolder) -> None:
+    folder.path.mkdir()
+    assert not folder.is_run()
+    write_record(folder, {"units": 8})
+    assert folder.is_run()

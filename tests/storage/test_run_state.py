@@ -1,4 +1,4 @@
-"""The state of a run on disk: exact, and the one before where the last is damaged."""
+"""The state of a run on disk: exact, and the one before if the last is damaged."""
 
 import errno
 import json
@@ -34,7 +34,7 @@ def files(folder: Path) -> list[str]:
     row=st.dictionaries(st.text(max_size=5), st.floats() | st.integers(0, 9)),
 )
 @settings(max_examples=40)
-def test_a_state_is_read_as_it_was_written(
+def test_a_saved_state_is_loaded_exactly(
     tmp_path_factory: pytest.TempPathFactory,
     variables: dict[str, np.ndarray],
     row: dict[str, Any],
@@ -54,7 +54,7 @@ def test_a_state_is_read_as_it_was_written(
     )
 
 
-def test_the_last_and_the_one_before_are_kept(tmp_path: Path) -> None:
+def test_the_last_two_states_are_kept(tmp_path: Path) -> None:
     for steps in (3, 6, 9, 9, 12):
         save_state(tmp_path, state(steps))
     assert files(tmp_path) == ["0000000009.npz", "0000000012.npz"]
@@ -63,7 +63,7 @@ def test_the_last_and_the_one_before_are_kept(tmp_path: Path) -> None:
     assert found.steps == 12
 
 
-def test_where_no_state_was_written_there_is_none(tmp_path: Path) -> None:
+def test_a_run_without_a_state_loads_none(tmp_path: Path) -> None:
     assert load_state(tmp_path / "state") is None
     # What a killed program leaves, and what others put there.
     (tmp_path / f".0000000003.npz.{'0' * 32}.npz").write_bytes(b"half")
@@ -73,7 +73,7 @@ def test_where_no_state_was_written_there_is_none(tmp_path: Path) -> None:
 
 @given(data=st.data())
 @settings(max_examples=60)
-def test_of_a_damaged_state_the_one_before_is_taken_with_a_warning(
+def test_the_state_before_a_damaged_one_is_loaded_with_a_warning(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("state")
@@ -84,14 +84,14 @@ def test_of_a_damaged_state_the_one_before_is_taken_with_a_warning(
     if data.draw(st.booleans(), "cut"):
         content = content[: data.draw(st.integers(0, len(content) - 1))]
     else:
-        place = data.draw(st.integers(0, len(content) - 1))
-        content[place] ^= data.draw(st.integers(1, 255))
+        index = data.draw(st.integers(0, len(content) - 1))
+        content[index] ^= data.draw(st.integers(1, 255))
     last.write_bytes(content)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = load_state(folder)
     assert found is not None
-    if found.steps == 6:  # a byte that says nothing, such as a file's date
+    if found.steps == 6:  # a byte without effect, such as a file's date
         assert (found.variables["model.0.a/kernel"] == 6).all()
         assert found.rows == [{"checkpoint": 1, "loss": math.pi}]
     else:
@@ -99,10 +99,10 @@ def test_of_a_damaged_state_the_one_before_is_taken_with_a_warning(
         assert (found.variables["model.0.a/kernel"] == 3).all()
         (warning,) = caught
         assert "0000000006.npz' (" in str(warning.message)
-        assert "going on from '0000000003.npz'" in str(warning.message)
+        assert "resuming from '0000000003.npz'" in str(warning.message)
 
 
-def test_without_a_state_that_can_be_read_there_is_a_way_out(tmp_path: Path) -> None:
+def test_damaged_states_are_an_error_with_a_way_out(tmp_path: Path) -> None:
     save_state(tmp_path, state(3))
     (tmp_path / "0000000003.npz").write_bytes(b"")
     with pytest.raises(ValueError, match=r"No state .* can be read: .*`parameters`"):

@@ -1,4 +1,4 @@
-"""Callbacks that show a model learn."""
+"""Callbacks: outputs for some examples, and the times of training steps."""
 
 import dataclasses
 import time
@@ -39,7 +39,7 @@ def model(examples: Examples) -> Seq2Seq:
         (np.int64(3), 3, [1, 3]),
     ],
 )
-def test_examples_are_shown_every_few_epochs_and_at_both_ends(
+def test_examples_are_printed_every_few_epochs_and_at_both_ends(
     examples: Examples,
     model: Seq2Seq,
     capsys: pytest.CaptureFixture[str],
@@ -62,7 +62,7 @@ def test_examples_are_shown_every_few_epochs_and_at_both_ends(
     assert seen == expected
 
 
-def test_the_last_epoch_is_shown_where_training_stops_early_and_only_once(
+def test_the_last_epoch_is_printed_once_after_early_stopping(
     examples: Examples, model: Seq2Seq, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Stop(keras.callbacks.Callback):
@@ -75,7 +75,7 @@ def test_the_last_epoch_is_shown_where_training_stops_early_and_only_once(
     assert capsys.readouterr().out.count("source") == 2
 
 
-def test_examples_are_shown_with_reference_and_hypothesis(
+def test_examples_are_printed_with_reference_and_hypothesis(
     examples: Examples, model: Seq2Seq, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model.fit(*examples.arrays(), verbose=0, callbacks=[ShowExamples(examples)])
@@ -109,7 +109,7 @@ def test_every_is_a_number_of_epochs(examples: Examples, every: Any) -> None:
         ShowExamples(examples, every)
 
 
-def test_what_are_no_examples_is_refused() -> None:
+def test_examples_of_another_type_are_refused() -> None:
     with pytest.raises(TypeError, match=r"`examples` must be .*Examples.*\['ab'\]"):
         ShowExamples(["ab"])  # type: ignore[arg-type]
 
@@ -126,7 +126,7 @@ def test_each_training_step_is_timed_alone() -> None:
     assert times.total == pytest.approx(sum(times.times))
 
 
-def test_every_step_of_a_training_is_timed(examples: Examples, model: Seq2Seq) -> None:
+def test_every_training_step_is_timed(examples: Examples, model: Seq2Seq) -> None:
     times = StepTimes()
     model.fit(
         *examples.arrays(),

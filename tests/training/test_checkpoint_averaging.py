@@ -1,4 +1,4 @@
-"""Averages of checkpoints."""
+"""Checkpoint averaging."""
 
 import pathlib
 from typing import Any
@@ -59,12 +59,14 @@ def test_the_average_has_the_mean_of_all_weights(
     assert np.isfinite(averaged(given)).all()
 
 
-def test_the_average_of_one_is_that_one(tmp_path: pathlib.Path) -> None:
+def test_the_average_of_one_checkpoint_is_the_checkpoint(
+    tmp_path: pathlib.Path,
+) -> None:
     model = make()
     train(model)
     file = tmp_path / "one.keras"
     model.save(file)
-    average_checkpoints([file], file)  # in its own place
+    average_checkpoints([file], file)  # replaces the file
     for ours, theirs in zip(
         kseq.load_model(file).get_weights(), model.get_weights(), strict=True
     ):
@@ -86,8 +88,8 @@ def test_checkpoints_of_another_model_are_refused(tmp_path: pathlib.Path) -> Non
         assert not list(tmp_path.glob("*.tmp*"))
 
 
-def test_files_that_are_none_are_named(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ValueError, match="one checkpoint at least"):
+def test_invalid_files_are_named(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match="at least one checkpoint"):
         average_checkpoints([], tmp_path / "a.keras")
     with pytest.raises(FileNotFoundError, match=r"1\.keras"):
         average_checkpoints([tmp_path / "1.keras"], tmp_path / "a.keras")
@@ -118,15 +120,15 @@ def test_the_last_or_the_best_are_chosen() -> None:
     assert chosen(9) == ["0", "1", "2", "3", "4"]
     losses = [0.5, 0.1, 0.4, 0.1, 0.9]
     assert chosen(2, losses) == ["1", "3"]
-    assert chosen(1, losses) == ["3"]  # of equals the later
+    assert chosen(1, losses) == ["3"]  # the later of equal ones
     assert chosen(3, losses) == ["1", "2", "3"]
     assert chosen(2, losses, higher_is_better=True) == ["0", "4"]
 
 
-def test_bad_choices_are_named() -> None:
+def test_invalid_arguments_are_named() -> None:
     with pytest.raises(ValueError, match="`n` must be"):
         choose_checkpoints(["a.keras"], 0)
-    with pytest.raises(ValueError, match="one checkpoint at least"):
+    with pytest.raises(ValueError, match="at least one checkpoint"):
         choose_checkpoints([], 1)
     with pytest.raises(ValueError, match="`scores` must be 2 finite numbers"):
         choose_checkpoints(["a.keras", "b.keras"], 1, scores=[0.1])

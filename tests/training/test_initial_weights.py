@@ -1,4 +1,4 @@
-"""What a training starts from: earlier weights, frozen layers, pretrained vectors."""
+"""Initial weights: parameters of another model, frozen layers, embeddings."""
 
 import gzip
 import pathlib
@@ -59,7 +59,7 @@ def rich() -> kseq.Seq2Seq:
 
 
 @pytest.mark.parametrize("kind", ["keras", "folder", "weights"])
-def test_the_weights_of_any_kind_of_file_are_taken(
+def test_weights_are_loaded_from_every_kind_of_file(
     tmp_path: pathlib.Path, rich: kseq.Seq2Seq, kind: str
 ) -> None:
     paths = {"keras": "a.keras", "folder": "adder", "weights": "a.weights.h5"}
@@ -73,12 +73,12 @@ def test_the_weights_of_any_kind_of_file_are_taken(
     loaded = load_parameters(model, path)
     for ours, theirs in zip(model.weights, rich.weights, strict=True):
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
-    assert loaded.taken == tuple(weight.path for weight in model.weights)
-    assert loaded.kept == loaded.unused == ()
-    assert str(loaded) == f"{len(model.weights)} weights taken"
+    assert loaded.loaded == tuple(weight.path for weight in model.weights)
+    assert loaded.unchanged == loaded.unused == ()
+    assert str(loaded) == f"{len(model.weights)} weights loaded"
 
 
-def test_a_model_that_has_been_used_takes_weights_as_a_new_one(
+def test_weights_can_be_loaded_into_a_used_model(
     tmp_path: pathlib.Path,
 ) -> None:
     other, model = make(), make()
@@ -92,7 +92,9 @@ def test_a_model_that_has_been_used_takes_weights_as_a_new_one(
     assert int(model.optimizer.iterations) == 1
 
 
-def test_another_vocabulary_keeps_what_depends_on_it(tmp_path: pathlib.Path) -> None:
+def test_layers_of_another_vocabulary_size_are_unchanged(
+    tmp_path: pathlib.Path,
+) -> None:
     other, model = make(target_vocab_size=9), make()
     other.save_weights(tmp_path / "a.weights.h5")
     before = weights(model)
@@ -107,15 +109,15 @@ def test_another_vocabulary_keeps_what_depends_on_it(tmp_path: pathlib.Path) -> 
     loaded = load_parameters(model, tmp_path / "a.weights.h5", strict=False)
     kept = {"decoder_embedding/embeddings", "decoder_output/kernel"}
     kept |= {"decoder_output/bias"}
-    assert set(loaded.kept) == set(loaded.unused) == kept
-    assert set(loaded.taken) == set(before) - kept
+    assert set(loaded.unchanged) == set(loaded.unused) == kept
+    assert set(loaded.loaded) == set(before) - kept
     after, theirs = weights(model), weights(other)
     for path in before:
         source = before if path in kept else theirs
         np.testing.assert_array_equal(after[path], source[path])
 
 
-def test_layers_are_told_apart_by_name_though_their_order_differs(
+def test_layers_are_matched_by_name_in_another_order(
     tmp_path: pathlib.Path,
 ) -> None:
     # With an attention, and a layer more, Keras's own numbers of the layers shift.
@@ -123,13 +125,13 @@ def test_layers_are_told_apart_by_name_though_their_order_differs(
     plain.save(tmp_path / "a.keras")
     loaded = load_parameters(model, tmp_path / "a.keras", strict=False)
     ours, theirs = weights(model), weights(plain)
-    for path in loaded.taken:
+    for path in loaded.loaded:
         np.testing.assert_array_equal(ours[path], theirs[path])
-    assert "decoder_output/bias" in loaded.taken
-    assert any("attention" in path for path in loaded.kept)
+    assert "decoder_output/bias" in loaded.loaded
+    assert any("attention" in path for path in loaded.unchanged)
 
 
-def test_what_only_the_file_or_only_the_model_has_is_named(
+def test_missing_and_unused_weights_are_named(
     tmp_path: pathlib.Path,
 ) -> None:
     make(decoder_layers=2).save_weights(tmp_path / "two.weights.h5")
@@ -141,18 +143,18 @@ def test_what_only_the_file_or_only_the_model_has_is_named(
     ):
         load_parameters(make(decoder_layers=2), tmp_path / "one.weights.h5")
     loaded = load_parameters(make(), tmp_path / "two.weights.h5", strict=False)
-    assert loaded.kept == ()
+    assert loaded.unchanged == ()
     assert loaded.unused == tuple(f"decoder_lstm_2/cell/{k}" for k in range(3))
     assert str(loaded).endswith("3 not used: " + ", ".join(loaded.unused))
 
 
-def test_a_file_without_one_fitting_weight_is_an_error_even_if_not_strict(
+def test_a_file_without_a_matching_weight_is_an_error(
     tmp_path: pathlib.Path,
 ) -> None:
     make(cell="gru", units=6, source_vocab_size=9, target_vocab_size=11).save_weights(
         tmp_path / "a.weights.h5"
     )
-    with pytest.raises(ValueError, match="has not one weight"):
+    with pytest.raises(ValueError, match="has no weight of the model"):
         load_parameters(make(), tmp_path / "a.weights.h5", strict=False)
 
 
@@ -165,7 +167,7 @@ def test_a_file_without_one_fitting_weight_is_an_error_even_if_not_strict(
         ("a.pt", b"", ValueError, "must be a '.keras' file, .*a.pt'"),
     ],
 )
-def test_a_path_that_leads_to_no_weights_is_refused(
+def test_a_path_without_weights_is_refused(
     tmp_path: pathlib.Path, name: str, content: bytes | None, error: type, message: str
 ) -> None:
     if content is not None:
@@ -199,7 +201,7 @@ def test_a_frozen_layer_keeps_its_weights(
     before = weights(model)
     train(model)
     for path, value in weights(model).items():
-        # Of an embedding, only the rows that were read have moved.
+        # In an embedding, only the rows of tokens in the batch change.
         stays = path.split("/")[0] in frozen
         assert np.array_equal(before[path], value) == stays
     model.save(tmp_path / "a.keras")
@@ -213,11 +215,11 @@ def test_a_frozen_layer_keeps_its_weights(
         ("encodr_*", ValueError, "'encodr_.'. The layers are: .*encoder_lstm_1"),
         (["encoder_*", "Decoder_*"], ValueError, "'Decoder_.'"),
         ("encoder_mask", ValueError, "'encoder_mask'"),  # it has no weights
-        ("decoder_output/bias", ValueError, "leave out decoder_output/kernel of the "),
+        ("decoder_output/bias", ValueError, "do not match decoder_output/kernel of"),
         (["*", 3], TypeError, "must hold strings. Received: 3"),
     ],
 )
-def test_a_pattern_that_freezes_nothing_or_half_a_layer_is_refused(
+def test_a_pattern_must_match_whole_layers(
     patterns: Any, error: type, message: str
 ) -> None:
     model = make()
@@ -257,7 +259,7 @@ def test_only_tokens_of_the_vocabulary_get_vectors(
     np.testing.assert_array_equal(after, other)
 
 
-def test_tokens_may_hold_spaces_and_other_line_breaks(tmp_path: pathlib.Path) -> None:
+def test_tokens_can_contain_spaces_and_line_breaks(tmp_path: pathlib.Path) -> None:
     vocab = Vocabulary(["a\x85b", "x\u00a0y", ". ."])
     path = write(tmp_path / "a.txt", "the 0 0\n. . 1 2\na\x85b 3 4\nx\u00a0y 5 6")
     model = make()
@@ -299,18 +301,18 @@ def test_an_array_gives_every_token_its_vector() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rain 1 2 3\n", r"a\.txt:1: .*width, 2. Received: 3"),
-        ("9 3\nrain 1 2 3\n", r"a\.txt:1: .*width, 2. Received: 3"),
+        ("rain 1 2 3\n", r"a\.txt:1: .*embedding, 2. Received: 3"),
+        ("9 3\nrain 1 2 3\n", r"a\.txt:1: .*embedding, 2. Received: 3"),
         ("mist 1 2\nrain 1\n", r"a\.txt:2: .*token and 2 numbers.*'rain 1'"),
         ("mist 1 2\n\nrain 1 2\n", r"a\.txt:2: .*token and 2 numbers.*''"),
         ("mist 1 2\nrain 1 x\n", r"a\.txt:2: .*finite numbers.*'rain 1 x'"),
         ("mist 1 2\nrain 1 nan\n", r"a\.txt:2: .*finite numbers.*'rain 1 nan'"),
         ("3 2\nmist 1 2\nrain 1 2\n", r"a\.txt:1: .*announces 3 vectors, but 2 follow"),
-        ("mist 1 2\n", r"a\.txt' has a vector for not one token"),
-        ("", r"a\.txt' has a vector for not one token"),
+        ("mist 1 2\n", r"a\.txt' has no vector for a token"),
+        ("", r"a\.txt' has no vector for a token"),
     ],
 )
-def test_a_bad_file_is_refused_by_line_and_changes_nothing(
+def test_an_invalid_file_is_refused_with_its_line(
     tmp_path: pathlib.Path, text: str, message: str
 ) -> None:
     model = make()
@@ -320,7 +322,7 @@ def test_a_bad_file_is_refused_by_line_and_changes_nothing(
     assert same(weights(model), before)
 
 
-def test_what_is_not_utf8_or_not_gzip_is_refused_by_line(
+def test_invalid_utf8_and_gzip_are_refused_with_their_line(
     tmp_path: pathlib.Path,
 ) -> None:
     path = tmp_path / "a.txt"
@@ -344,7 +346,14 @@ def test_what_is_not_utf8_or_not_gzip_is_refused_by_line(
     ("settings", "side", "vocab", "vectors", "error", "message"),
     [
         ({}, "encoder", VOCAB, "a.txt", ValueError, "'source', 'target'.*'encoder'"),
-        ({}, "target", VOCAB, "a.txt", ValueError, "6 tokens of the target.* of 7"),
+        (
+            {},
+            "target",
+            VOCAB,
+            "a.txt",
+            ValueError,
+            "6 tokens, .*target.*: 7",
+        ),
         ({}, "source", ["sun"], "a.txt", TypeError, "`vocab` must be a kseq"),
         ({}, "source", VOCAB, "none.txt", FileNotFoundError, "none.txt"),
         ({}, "source", VOCAB, np.zeros((7, 3)), ValueError, r"\(7, 2\).*\(7, 3\)"),
@@ -373,6 +382,6 @@ def test_a_mistake_is_refused(
         load_embeddings(make(**settings), side, vocab, vectors)
 
 
-def test_a_model_of_another_kind_has_no_sides() -> None:
+def test_a_model_of_another_type_is_refused() -> None:
     with pytest.raises(TypeError, match=r"`model` must be a kseq\.Seq2Seq"):
         load_embeddings(None, "source", VOCAB, "a.txt")  # type: ignore[arg-type]

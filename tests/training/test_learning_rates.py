@@ -1,4 +1,4 @@
-"""Learning-rate schedules: functions of the number of updates."""
+"""Learning rate schedules: functions of the number of updates."""
 
 import math
 from typing import Any
@@ -42,14 +42,14 @@ def rate(schedule: Any, step: Any) -> float:
 
 
 @each_name
-def test_the_rates_are_those_of_the_formulas(name: str) -> None:
+def test_schedules_follow_their_formulas(name: str) -> None:
     schedule = make_schedule(name, 0.2, **OPTIONS[name])
     for step in STEPS:
         assert rate(schedule, step) == pytest.approx(FORMULAS[name](step), rel=1e-5)
 
 
 @each_name
-def test_a_warm_up_rises_in_a_line_to_the_schedule_that_counts_from_the_start(
+def test_a_warm_up_rises_linearly_to_its_schedule(
     name: str,
 ) -> None:
     schedule = make_schedule(name, 0.2, warmup_steps=9, **OPTIONS[name])
@@ -60,7 +60,7 @@ def test_a_warm_up_rises_in_a_line_to_the_schedule_that_counts_from_the_start(
 
 
 @pytest.mark.parametrize("name", ["inverse_time", "inverse_sqrt"])
-def test_a_half_life_halves_the_rate(name: str) -> None:
+def test_a_half_life_halves_the_learning_rate(name: str) -> None:
     schedule = make_schedule(name, 0.2, half_life=250)
     assert rate(schedule, 250) == pytest.approx(0.1)
 
@@ -91,7 +91,7 @@ def test_a_schedule_follows_the_optimizers_counter_in_one_graph(
 
 @pytest.mark.parametrize("warmup_steps", [0, 9])
 @pytest.mark.parametrize("name", sorted(set(SCHEDULES) - {"constant"}))
-def test_a_config_makes_the_schedule_anew(name: str, warmup_steps: int) -> None:
+def test_a_schedule_is_rebuilt_from_its_config(name: str, warmup_steps: int) -> None:
     schedule = make_schedule(name, 0.2, warmup_steps=warmup_steps, **OPTIONS[name])
     plateau = find_plateau(schedule)
     if plateau is not None:
@@ -104,7 +104,7 @@ def test_a_config_makes_the_schedule_anew(name: str, warmup_steps: int) -> None:
         assert float(again.learning_rate) == float(schedule(step))
 
 
-def test_a_plateau_that_is_lowered_takes_effect_in_the_compiled_function() -> None:
+def test_a_plateau_can_be_lowered_in_a_compiled_function() -> None:
     plateau = Plateau(0.5)
     traces = []
 
@@ -125,7 +125,7 @@ def test_a_plateau_that_is_lowered_takes_effect_in_the_compiled_function() -> No
     assert len(traces) == 1
 
 
-def test_a_warm_up_leads_to_the_rate_that_a_plateau_has_now() -> None:
+def test_a_warm_up_rises_to_the_current_learning_rate_of_a_plateau() -> None:
     plateau = Plateau(0.5)
     warmup = Warmup(plateau, 9)
     plateau.reduce(0.5)
@@ -140,7 +140,7 @@ def test_a_plateau_is_found_in_a_schedule() -> None:
     assert find_plateau(0.5) is None
 
 
-def test_a_constant_rate_is_a_number() -> None:
+def test_a_constant_schedule_is_a_number() -> None:
     assert make_schedule("constant", 1) == 1.0
     assert type(make_schedule("constant", 1)) is float
 
@@ -156,13 +156,13 @@ def test_a_constant_rate_is_a_number() -> None:
         (
             lambda: make_schedule("cosine", 0.1, decay_steps=9, half_life=3),
             ValueError,
-            "`half_life` is for the schedule 'inverse_time' or 'inverse_sqrt'; 'cosine'"
-            " has `decay_steps`, `end_learning_rate`",
+            "`half_life` is for the schedule 'inverse_time' or 'inverse_sqrt'. The "
+            "options of 'cosine' are: `decay_steps`, `end_learning_rate`, `warmup_",
         ),
         (
             lambda: make_schedule("plateau", 0.1, decay_rate=0.5),
             ValueError,
-            "`decay_rate` is for the schedule 'step'; 'plateau' has no option",
+            "'step'. The options of 'plateau' are: `warmup_steps`. Received: dec",
         ),
         (lambda: make_schedule("inverse_sqrt", 0.1), ValueError, "needs `half_life`"),
         (
@@ -204,7 +204,7 @@ def test_a_mistake_is_refused(make: Any, error: type, message: str) -> None:
         make()
 
 
-def test_zero_passes_where_it_may() -> None:
+def test_zero_is_allowed_on_request() -> None:
     assert check_positive("rate", 0, or_zero=True) == 0.0
     with pytest.raises(ValueError, match="`rate` must be a finite number > 0"):
         check_positive("rate", 0)

@@ -1,4 +1,4 @@
-"""Optimizers: whole gradients, clipping, accumulation, momentum with unit gain."""
+"""Optimizers: sums of slices, clipping, accumulation, momentum with unit gain."""
 
 import math
 import pathlib
@@ -14,7 +14,7 @@ import kseq
 from kseq.training.learning_rates import Plateau, make_schedule
 from kseq.training.optimizers import OPTIMIZERS, make_optimizer
 
-# A table of four rows; row 1 has two slices, as a token that occurs twice.
+# A table of four rows. Row 1 has two slices, like a token that occurs twice.
 VALUES = np.array([[1.0, 2.0], [3.0, -4.0], [5.0, 6.0]], "float32")
 ROWS = np.array([1, 3, 1])
 DENSE = np.array([[0, 0], [6, 8], [0, 0], [3, -4]], "float32")
@@ -36,7 +36,7 @@ def gradient(kind: str) -> Any:
 
 
 def moved(optimizer: Any, kind: str, updates: int = 4) -> np.ndarray:
-    """What a table and a bias, zero at first, have become."""
+    """Returns a table and a bias after updates from zero."""
     table = keras.Variable(np.zeros((4, 2), "float32"), name="table")
     bias = keras.Variable(np.zeros(3, "float32"), name="bias")
     for _ in range(updates):
@@ -56,7 +56,7 @@ def test_slices_of_a_row_count_as_their_sum(name: str, way: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(OPTIMIZERS))
-def test_on_dense_gradients_it_is_keras_optimizer(name: str) -> None:
+def test_dense_gradients_update_as_in_keras(name: str) -> None:
     ours = make_optimizer(name, 0.1)
     theirs = keras.optimizers.get(
         {"class_name": name, "config": {"learning_rate": 0.1}}
@@ -64,7 +64,7 @@ def test_on_dense_gradients_it_is_keras_optimizer(name: str) -> None:
     np.testing.assert_array_equal(moved(ours, "dense"), moved(theirs, "dense"))
 
 
-def test_the_norm_that_is_clipped_is_that_of_all_gradients_together() -> None:
+def test_the_global_norm_is_clipped() -> None:
     whole = np.concatenate([DENSE.ravel(), BIAS])
     expected = -whole / np.linalg.norm(whole) * 0.5
     found = moved(make_optimizer("sgd", 1.0, global_clipnorm=0.5), "slices", updates=1)
@@ -76,13 +76,13 @@ def test_a_short_gradient_is_not_clipped() -> None:
     np.testing.assert_allclose(found, -np.concatenate([DENSE.ravel(), BIAS]))
 
 
-def test_values_are_clipped_one_by_one_once_slices_are_summed() -> None:
+def test_values_are_clipped_after_slices_are_summed() -> None:
     found = moved(make_optimizer("sgd", 1.0, clipvalue=5.5), "slices", updates=1)
     whole = np.concatenate([DENSE.ravel(), BIAS])
     np.testing.assert_allclose(found, -np.clip(whole, -5.5, 5.5))
 
 
-def test_accumulated_gradients_are_one_update_by_their_mean_clipped_once() -> None:
+def test_the_mean_of_accumulated_gradients_is_clipped_once() -> None:
     optimizer = make_optimizer("sgd", 1.0, accumulation_steps=3, global_clipnorm=0.5)
     weight = keras.Variable(np.zeros(2, "float32"))
     parts = np.array([[3.0, 0.0], [0.0, 6.0], [3.0, 0.0]], "float32")
@@ -115,7 +115,7 @@ def test_a_schedule_counts_updates_not_accumulated_batches(compiled: bool) -> No
     assert float(optimizer.learning_rate) == 0.125
 
 
-def test_one_batch_an_update_is_no_accumulation() -> None:
+def test_one_accumulation_step_accumulates_nothing() -> None:
     assert make_optimizer("sgd", 0.1, accumulation_steps=1).iterations == 0
     found = moved(make_optimizer("sgd", 0.1, accumulation_steps=1), "dense", updates=1)
     np.testing.assert_allclose(found[:8], -0.1 * DENSE.ravel(), rtol=1e-6)
@@ -143,7 +143,7 @@ def test_momentum_with_unit_gain_is_a_mean_of_gradients(
     assert float(weight.numpy()) == pytest.approx(expected, rel=1e-5)
 
 
-def test_unit_gain_moves_as_far_as_no_momentum_at_all() -> None:
+def test_unit_gain_moves_as_far_as_no_momentum() -> None:
     weight = keras.Variable(0.0)
     optimizer = make_optimizer(
         "sgd", 0.1, momentum=math.exp(-72 / 1100), unit_gain=True
@@ -166,7 +166,9 @@ def test_unit_gain_moves_as_far_as_no_momentum_at_all() -> None:
         ("adadelta", {"rho": 0.9, "global_clipnorm": 2}),
     ],
 )
-def test_a_config_makes_the_optimizer_anew(name: str, options: dict[str, Any]) -> None:
+def test_an_optimizer_is_rebuilt_from_its_config(
+    name: str, options: dict[str, Any]
+) -> None:
     schedule = make_schedule("plateau", 0.1, warmup_steps=2)
     optimizer = make_optimizer(name, schedule, **options)
     config = keras.saving.serialize_keras_object(optimizer)
@@ -176,7 +178,7 @@ def test_a_config_makes_the_optimizer_anew(name: str, options: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("name", list(OPTIMIZERS))
-def test_options_that_are_left_out_are_keras_defaults(name: str) -> None:
+def test_default_options_are_those_of_keras(name: str) -> None:
     ours = make_optimizer(name, 0.1).get_config()
     theirs = type(make_optimizer(name, 0.1)).__mro__[2](learning_rate=0.1).get_config()
     assert {key: ours[key] for key in theirs if key != "name"} == {
@@ -184,7 +186,7 @@ def test_options_that_are_left_out_are_keras_defaults(name: str) -> None:
     }
 
 
-def test_weight_decay_takes_a_part_of_every_weight() -> None:
+def test_weight_decay_subtracts_a_part_of_every_weight() -> None:
     weight = keras.Variable(2.0)
     optimizer = make_optimizer("sgd", 0.5, weight_decay=0.1)
     optimizer.apply([tf.constant(0.0)], [weight])
@@ -195,10 +197,20 @@ def test_weight_decay_takes_a_part_of_every_weight() -> None:
     ("name", "options", "error", "message"),
     [
         ("lion", {}, ValueError, "`name` must be one of 'adam', .*'lion'"),
-        ("adam", {"momentum": 0.9}, ValueError, "'adam' has no `momentum`; it has "),
+        (
+            "adam",
+            {"momentum": 0.9},
+            ValueError,
+            "'adam' has no `momentum`. Its",
+        ),
         ("adam", {"nesterov": True}, ValueError, "no `nesterov`.*`beta_1`, `beta_2`"),
-        ("sgd", {"beta_1": 0.9}, ValueError, "has `momentum`, `nesterov`, `unit_gain`"),
-        ("adagrad", {"rho": 0.9}, ValueError, "no `rho`; it has `epsilon`"),
+        (
+            "sgd",
+            {"beta_1": 0.9},
+            ValueError,
+            ": `momentum`, `nesterov`, `unit_gain`",
+        ),
+        ("adagrad", {"rho": 0.9}, ValueError, "no `rho`. Its options are: `epsilon`"),
         ("rmsprop", {"unit_gain": True}, ValueError, "no `unit_gain`"),
         ("sgd", {"nesterov": True}, ValueError, "`nesterov` needs a `momentum`"),
         (
@@ -231,12 +243,12 @@ def test_a_mistake_is_refused(
 
 
 @pytest.mark.parametrize("rate", [0, -1.0, math.inf])
-def test_a_rate_out_of_range_is_refused(rate: float) -> None:
+def test_a_learning_rate_out_of_range_is_refused(rate: float) -> None:
     with pytest.raises(ValueError, match="`learning_rate` must be a finite number > 0"):
         make_optimizer("adam", rate)
 
 
-def test_a_saved_model_has_its_optimizer_and_the_plateau_as_it_was(
+def test_a_saved_model_has_its_optimizer_and_plateau_factor(
     tmp_path: pathlib.Path,
 ) -> None:
     model = kseq.build_seq2seq(

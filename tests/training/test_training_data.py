@@ -1,4 +1,4 @@
-"""From settings to ids: which readers, vocabularies and lengths a run has."""
+"""Reading the data of a run: corpora, vocabularies, lengths."""
 
 import dataclasses
 import json
@@ -11,9 +11,9 @@ import pytest
 
 from kseq.config.data import DataSettings
 from kseq.data import Examples, ShardedExamples, Vocabulary, write_shards
-from kseq.data.vocabulary_files import save_vocabulary
+from kseq.saving import write_model_config
 from kseq.storage.model_folder import ModelFolder
-from kseq.training import corpus as corpus_module
+from kseq.training import training_data
 from kseq.training.training_data import open_corpus, read_data
 
 PAIRS = [("a b", "X Y"), ("b", "Y"), ("c c c c", "Z")]
@@ -22,7 +22,7 @@ HELD_OUT = [("b a", "Y X")]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Writes the texts, and returns the settings that tell of them."""
+    """Writes the texts, and returns the settings that specify them."""
 
     def files(**settings: Any) -> dict[str, Any]:
         for name, pairs in (("train", PAIRS), ("valid", HELD_OUT)):
@@ -93,7 +93,7 @@ def test_a_ctf_file_is_read_by_its_symbols(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_the_symbols_of_a_ctf_file_may_be_the_vocabularies(
+def test_the_symbols_of_a_ctf_file_can_be_the_vocabularies(
     tmp_path: Path, shared: bool
 ) -> None:
     for name, symbols in (("s", "X b </s> a <s> Y"), ("t", "Z Y <s> </s> X")):
@@ -131,37 +131,33 @@ def test_the_symbols_of_a_ctf_file_may_be_the_vocabularies(
         ),
     ],
 )
-def test_a_public_corpus_is_opened_by_its_own_names(
+def test_a_public_corpus_is_opened_by_the_names_of_its_splits(
     settings: Any, split: str, wanted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def reader(name: str, **keywords: Any) -> Any:
         return name, keywords
 
-    monkeypatch.setattr(corpus_module, settings["corpus"], reader)
+    monkeypatch.setattr(training_data, settings["corpus"], reader)
     assert open_corpus(DataSettings(**settings), split) == wanted
 
 
-def test_prepared_data_are_opened_with_their_vocabularies(
+def test_prepared_data_is_opened_with_its_vocabularies(
     tmp_path: Path, write: Any
 ) -> None:
     folder = tmp_path / "prepared"
     vocabs = [Vocabulary.build(side) for side in zip(*PAIRS, strict=True)]
     write_shards(PAIRS, folder / "shards", *vocabs)
-    sides = {
-        f"{side}_vocab": save_vocabulary(folder, side, vocab)
-        for side, vocab in zip(("source", "target"), vocabs, strict=True)
-    }
-    ModelFolder(folder).write_config(sides)
+    write_model_config(ModelFolder(folder), *vocabs)
     settings = write(source=[], target=[], prepared=str(folder))
     found = read_data(DataSettings(**settings))
     assert isinstance(found.examples, ShardedExamples)
     assert len(found.examples) == 3
     assert found.examples.source_vocab == vocabs[0]
-    with pytest.raises(ValueError, match="no texts in prepared data"):
+    with pytest.raises(ValueError, match=r"The prepared data in .* has no texts"):
         open_corpus(DataSettings(**settings))
 
 
-def test_each_side_may_be_cut_in_its_own_way(write: Any) -> None:
+def test_each_side_can_have_its_own_tokenizer(write: Any) -> None:
     settings = write(tokenizer="characters", target_tokenizer="whitespace")
     found = read_data(DataSettings(**settings)).examples
     assert found.source_vocab.tokenizer.tokenize("a b") == ["a", " ", "b"]
@@ -188,9 +184,7 @@ def test_the_width_of_justified_texts_is_that_of_the_vocabulary(
     assert found.target_texts() == ["3", "12", "5"]
 
 
-def test_a_vocabulary_that_is_given_has_the_width_too(
-    write: Any, tmp_path: Path
-) -> None:
+def test_a_loaded_vocabulary_gets_the_width_too(write: Any, tmp_path: Path) -> None:
     Vocabulary(list("0123456789+ "), "characters").save(tmp_path / "v.json")
     rows = [" 1+2", "10+2", " 4+1"]
     found = justified(write, rows, source_vocab=str(tmp_path / "v.json"))
@@ -213,7 +207,7 @@ def test_texts_that_are_not_all_justified_have_no_width(
     assert found.source_texts() == sources
 
 
-def test_the_case_is_lowered_on_both_sides(write: Any) -> None:
+def test_lower_case_applies_to_both_sides(write: Any) -> None:
     found = read_data(DataSettings(**write(lower_case=True))).examples
     assert "x" in found.target_vocab
     assert "X" not in found.target_vocab
@@ -225,13 +219,13 @@ def test_a_shared_vocabulary_has_the_tokens_of_both_sides(write: Any) -> None:
     assert {"a", "X"} < set(found.source_vocab)
 
 
-def test_sides_that_are_cut_differently_share_no_vocabulary(write: Any) -> None:
+def test_a_shared_vocabulary_needs_one_tokenizer(write: Any) -> None:
     settings = write(shared_vocab=True, source_tokenizer="characters")
     with pytest.raises(ValueError, match="'characters' and 'whitespace'"):
         read_data(DataSettings(**settings))
 
 
-def test_seldom_tokens_are_unknown(write: Any) -> None:
+def test_rare_tokens_are_unknown(write: Any) -> None:
     found = read_data(DataSettings(**write(min_frequency=2))).examples
     assert "a" not in found.source_vocab
     assert found.source_vocab["c"] > 3
@@ -239,7 +233,7 @@ def test_seldom_tokens_are_unknown(write: Any) -> None:
     assert len(found.source_vocab) == 5
 
 
-def test_a_vocabulary_may_be_given(write: Any, tmp_path: Path) -> None:
+def test_a_vocabulary_can_be_loaded(write: Any, tmp_path: Path) -> None:
     path = tmp_path / "vocab.json"
     Vocabulary(["c", "q"]).save(path)
     found = read_data(DataSettings(**write(source_vocab=str(path)))).examples
@@ -247,25 +241,19 @@ def test_a_vocabulary_may_be_given(write: Any, tmp_path: Path) -> None:
     assert "X" in found.target_vocab
 
 
-def test_a_run_that_goes_on_has_the_vocabularies_it_was_begun_with(
-    write: Any, tmp_path: Path
-) -> None:
-    place = ModelFolder(tmp_path)
+def test_a_resumed_run_keeps_its_vocabularies(write: Any, tmp_path: Path) -> None:
+    folder = ModelFolder(tmp_path)
     vocab = Vocabulary(["c", "b", "a", "q"])
-    sides = {f"{side}_vocab": save_vocabulary(tmp_path, side, vocab) for side in SIDES}
-    place.write_config(sides)
-    found = read_data(DataSettings(**write()), place).examples
+    write_model_config(folder, vocab, vocab)
+    found = read_data(DataSettings(**write()), folder).examples
     assert found.source_vocab == vocab
     (tmp_path / "vocab.target.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"vocab\.target\.json"):
-        read_data(DataSettings(**write()), place)
-
-
-SIDES = ("source", "target")
+        read_data(DataSettings(**write()), folder)
 
 
 @pytest.mark.parametrize("overlong", ["drop", "truncate"])
-def test_what_is_too_long_is_counted_in_the_log(
+def test_the_log_counts_overlong_pairs(
     write: Any, overlong: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "kseq"):
@@ -273,14 +261,14 @@ def test_what_is_too_long_is_counted_in_the_log(
     wanted = PAIRS[:2] if overlong == "drop" else [*PAIRS[:2], ("c c c", "Z")]
     assert texts(found.examples) == wanted
     counts = {"drop": "1 dropped, 0 trunc", "truncate": "0 dropped, 1 trunc"}
-    assert f"{counts[overlong]}ated; the longest have 4 and 2" in caplog.text
+    assert f"{counts[overlong]}ated; longest source 4, longest target 2" in caplog.text
 
 
-def test_validation_data_without_a_pair_are_refused(write: Any, tmp_path: Path) -> None:
+def test_empty_validation_data_is_refused(write: Any, tmp_path: Path) -> None:
     settings = write()
     for side in "st":
         (tmp_path / f"valid.{side}").write_text("")
-    with pytest.raises(ValueError, match="validation data must have a pair"):
+    with pytest.raises(ValueError, match="validation data must hold a pair"):
         read_data(DataSettings(**settings))
 
 

@@ -1,4 +1,4 @@
-"""What validation measures, and on which pairs."""
+"""Validation metrics, and the pairs that they are computed on."""
 
 from typing import Any
 
@@ -44,11 +44,11 @@ def measure(
     **settings: Any,
 ) -> tuple[dict[str, float], list[str]]:
     chosen = TrainingSettings(**settings)
-    validation = Validation(examples, (SOURCES, TARGETS), chosen)
-    return validation.measure(model, None, length_ratio)
+    validation = Validation(examples, (SOURCES, TARGETS), chosen, length_ratio)
+    return validation.measure(model)
 
 
-def test_every_metric_is_measured_in_one_go(model: Seq2Seq, examples: Examples) -> None:
+def test_every_metric_is_computed(model: Seq2Seq, examples: Examples) -> None:
     found, outputs = measure(model, examples, metrics=METRICS)
     assert set(found) == set(METRICS)
     assert len(outputs) == 3  # the source that stands there twice once
@@ -58,7 +58,7 @@ def test_every_metric_is_measured_in_one_go(model: Seq2Seq, examples: Examples) 
     assert found["free_running_perplexity"] == pytest.approx(wanted, rel=1e-5)
 
 
-def test_the_loss_is_always_there_and_nothing_is_decoded_for_it(
+def test_the_loss_is_always_computed_without_decoding(
     model: Seq2Seq, examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def decode(*arguments: Any, **keywords: Any) -> None:
@@ -70,14 +70,14 @@ def test_the_loss_is_always_there_and_nothing_is_decoded_for_it(
     assert outputs == []
 
 
-def test_references_are_stripped_as_justified_outputs_are() -> None:
+def test_references_are_stripped_like_justified_outputs() -> None:
     vocabs = [Vocabulary(list("0123+ "), "characters", n) for n in (3, 2)]
     examples = encode_pairs([("1+2", " 3")], *vocabs)[0]
     settings = TrainingSettings(metrics=["exact_match"])
     assert Validation(examples, (["1+2"], [" 3"]), settings).references == [["3"]]
 
 
-def test_a_source_with_several_references_is_right_with_any(
+def test_an_output_may_match_any_reference(
     model: Seq2Seq, examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = examples.target_vocab.encode(["y", "y y", "x"])
@@ -96,16 +96,14 @@ def test_a_source_with_several_references_is_right_with_any(
     assert found["exact_match"] == pytest.approx(1 / 3)
 
 
-def test_only_as_many_pairs_are_decoded_as_wanted(
+def test_decode_pairs_limits_the_decoded_pairs(
     model: Seq2Seq, examples: Examples
 ) -> None:
     _, outputs = measure(model, examples, metrics=["bleu"], decode_pairs=2)
     assert len(outputs) == 2
 
 
-def test_outputs_are_as_long_as_the_ratio_lets_them_be(
-    model: Seq2Seq, examples: Examples
-) -> None:
+def test_the_length_ratio_limits_outputs(model: Seq2Seq, examples: Examples) -> None:
     model.get_layer("decoder_output").bias.assign([0, 0, 0, -9, 5, 0])
     try:
         _, short = measure(
@@ -118,7 +116,9 @@ def test_outputs_are_as_long_as_the_ratio_lets_them_be(
 
 
 @pytest.mark.parametrize("given", [([], []), (["a"], []), (["a"], ["x", "y"])])
-def test_sides_that_do_not_fit_are_refused(examples: Examples, given: Any) -> None:
+def test_validation_needs_as_many_targets_as_sources(
+    examples: Examples, given: Any
+) -> None:
     with pytest.raises(ValueError, match="`validation` must hold as many source texts"):
         Validation(examples, given, TrainingSettings())
 

@@ -372,9 +372,9 @@ def _prepare(options: Any) -> dict[str, Any]:
     settings = read_data_settings(options)
 
     from kseq.data import write_shards
-    from kseq.data.vocabulary_files import save_vocabulary
 
     load_tensorflow()
+    from kseq.saving import write_model_config
     from kseq.training.training_data import build_vocabularies, open_corpus
 
     with new_folder(options.output, options.overwrite) as temporary:
@@ -390,13 +390,9 @@ def _prepare(options: Any) -> dict[str, Any]:
             overlong=settings.overlong,
         )
         say(f"{corpus.report()} ({', '.join(corpus.files)})")
-        sides = {
-            f"{side}_vocab": save_vocabulary(temporary, side, vocab)
-            for side, vocab in zip(("source", "target"), vocabs, strict=True)
-        }
         plain = settings.to_dict()
         data = {name: plain[name] for name in plain if name not in _NOT_PREPARED}
-        ModelFolder(temporary).write_config({**sides, "data": data})
+        write_model_config(ModelFolder(temporary), *vocabs, data=data)
     return {
         "folder": str(options.output),
         "pairs": len(examples),

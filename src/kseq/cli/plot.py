@@ -87,7 +87,7 @@ def _plot_curves(arguments: Any, output: pathlib.Path) -> None:
     for folder in arguments.folders:
         history = read_history(ModelFolder(folder))
         if history is None:
-            ModelFolder(folder).metrics()  # raises an error that names the file
+            ModelFolder(folder).read_metrics()  # raises an error that names the file
             continue
         runs[folder] = history.frame
         if history.best is not None:

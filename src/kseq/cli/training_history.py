@@ -1,10 +1,9 @@
 """The history of a training run: the metrics of its checkpoints."""
 
 import dataclasses
-import math
 from typing import Any
 
-from kseq.config.training import higher_is_better
+from kseq.storage.best_checkpoint import as_costs, find_best
 from kseq.storage.model_folder import ModelFolder
 from kseq.storage.run_record import read_record
 
@@ -37,7 +36,7 @@ def read_history(folder: ModelFolder) -> History | None:
         ValueError: If `metrics.csv` is not a history of a run.
     """
     try:
-        frame = folder.metrics()
+        frame = folder.read_metrics()
     except FileNotFoundError:
         return None
     if "checkpoint" not in frame:
@@ -47,11 +46,5 @@ def read_history(folder: ModelFolder) -> History | None:
     metric = read_record(folder).get("optimized_metric") if folder.is_run() else None
     if metric is None or f"valid_{metric}" not in frame:
         return History(frame, None, None)
-    sign = -1 if higher_is_better(metric) else 1
-    values = [
-        math.inf if math.isnan(value) else sign * value
-        for value in frame[f"valid_{metric}"]
-    ]
-    # The first of equal values, as in training.
-    row = values.index(min(values))
+    row = find_best(as_costs(metric, frame[f"valid_{metric}"]))
     return History(frame, metric, int(frame["checkpoint"].iloc[row]))

@@ -31,7 +31,8 @@ from kseq.sagemaker.hyperparameters import METRIC_NAMES, Job, read_hyperparamete
 from kseq.sagemaker.recordio import read_recordio
 from kseq.storage.atomic_files import whole_file
 from kseq.storage.model_folder import ModelFolder
-from kseq.training.run import RunInterruptedError, open_run, set_up, train_in
+from kseq.training import RunInterruptedError
+from kseq.training.run import open_run, set_up, train_in
 from kseq.translator import Translator
 
 log = logging.getLogger("kseq")

@@ -1,1 +1,1 @@
-"""Files on disk: model folders, records and states of training runs."""
+"""Files on disk: model folders, weights, records and states of training runs."""

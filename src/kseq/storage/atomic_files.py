@@ -1,10 +1,10 @@
-"""Files and folders that appear whole or not at all.
+"""Atomic writing: a file or folder appears complete or not at all.
 
-All writers of the package use `whole_file` and `whole_folder`. One set of rules:
+All writers of the package use `whole_file` and `whole_folder`. Their rules:
 
-- A link stays: what it points to is written, also where that does not exist yet.
-- Missing parents are made.
-- After an error the old content is in place, and nothing new is left behind.
+- A symbolic link remains. Its target is written, and created if it does not exist.
+- Missing parent folders are created.
+- After an error the old content is unchanged, and no new file remains.
 - A device or a pipe, such as `/dev/null`, is written to, never replaced.
 """
 
@@ -23,52 +23,52 @@ from collections.abc import Iterator
 Path = str | os.PathLike[str]
 
 _PREFIX = ".kseq."
-# The names that `_temporary` gives, in a folder where a killed program was writing.
+# Matches the names from `_temporary_name`, which a killed program leaves behind.
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}(\..*)?", re.DOTALL)
-# Most bytes of a suffix that a temporary name keeps; a name may have 255.
-_MOST_OF_SUFFIX = 200
+# Maximum number of bytes of the suffix of a temporary name; a name may have 255.
+_MAX_SUFFIX_SIZE = 200
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[pathlib.Path]:
     """Yields a temporary name in the same folder, renamed to `path` at the end.
 
-    The temporary name has the same suffix, since writers look at it. A reader sees the
-    old file or the new one, and a crash leaves the old one. The new file has the mode
-    of the old one.
+    The temporary name has the same suffix, since some writers depend on it. A reader
+    sees either the old file or the new one. The old file remains after a crash. The new
+    file has the mode of the old one.
 
     Args:
-        path: The file to write; missing parents are made.
+        path: The file to write. Missing parent folders are created.
 
     Yields:
         The path to write to.
 
     Raises:
-        OSError: If nothing can be written there, or `path` is a folder; before the
-            temporary name is given.
+        OSError: If the file cannot be written, or `path` is a folder. The error is
+            raised before anything is yielded.
     """
-    place = _true_place(path)
-    if place.is_dir():
+    target = _resolve(path)
+    if target.is_dir():
         raise IsADirectoryError(f"'{path}' is a folder and is not replaced by a file.")
     if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
         with tempfile.TemporaryDirectory() as folder:
-            written = pathlib.Path(folder, _temporary(place))
+            written = pathlib.Path(folder, _temporary_name(target))
             yield written
-            with open(written, "rb") as source, open(path, "wb") as target:
-                shutil.copyfileobj(source, target)
+            with open(written, "rb") as source, open(path, "wb") as device:
+                shutil.copyfileobj(source, device)
         return
-    with _parents(place, path):
-        temporary = place.with_name(_temporary(place))
-        with _about(path):
+    with _parents(target, path):
+        temporary = target.with_name(_temporary_name(target))
+        with _naming(path):
             open(temporary, "xb").close()
-            temporary.unlink()  # some writers take a file that exists for the result
+            temporary.unlink()  # some writers do not replace an existing file
         try:
             yield temporary
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
-            if place.exists():
-                shutil.copymode(place, temporary)
-            os.replace(temporary, place)
+            if target.exists():
+                shutil.copymode(target, temporary)
+            os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -79,120 +79,120 @@ def whole_folder(
 ) -> Iterator[pathlib.Path]:
     """Yields a temporary folder that becomes `path` at the end.
 
-    An empty folder is filled. A folder that has content keeps its place and its mode,
-    since it may be a mount point or the current folder; its content is replaced.
+    The content of an existing folder is replaced, but not the folder itself: it may be
+    a mount point or the current folder. It keeps its mode.
 
     Args:
-        path: The folder to write; missing parents are made.
-        overwrite: Replace the content of an existing folder. Default False.
-        marker: Name of an entry that shows that the folder may be replaced: one of
-            another kind never is. Default: any folder may.
+        path: The folder to write. Missing parent folders are created.
+        overwrite: Replace the content of an existing folder. Default: False.
+        marker: Name of a file that a folder must hold to be replaced. Default: any
+            folder may be replaced.
 
     Yields:
         The folder to write into.
 
     Raises:
-        FileExistsError: If `path` has content and `overwrite` is False, if it lacks the
-            `marker`, or if it is a file.
-        OSError: If nothing can be written there.
+        FileExistsError: If `path` is not empty and `overwrite` is False, if it lacks
+            the `marker`, or if it is a file.
+        OSError: If the folder cannot be written.
     """
-    place = _true_place(path)
-    exists = place.exists()
-    if has_content(place):
+    target = _resolve(path)
+    exists = target.exists()
+    if has_content(target):
         if not overwrite:
             raise FileExistsError(
                 f"'{path}' exists already. Choose another name, or pass overwrite=True "
                 "to replace it."
             )
-        if not place.is_dir():
+        if not target.is_dir():
             raise FileExistsError(
                 f"'{path}' is a file and is not replaced by a folder. Choose another "
                 "name."
             )
-        if marker is not None and not os.path.lexists(place / marker):
+        if marker is not None and not os.path.lexists(target / marker):
             raise FileExistsError(
-                f"'{path}' lacks '{marker}', so it holds something else, and is not "
-                "replaced. Choose another name."
+                f"'{path}' lacks '{marker}', so it is not replaced. Choose another "
+                "name."
             )
-    with _parents(place, path):
-        # Where there is a folder, the new content must be on its file system.
-        temporary = (place if exists else place.parent) / _temporary()
+    with _parents(target, path):
+        # A mount point has another file system than its parent.
+        temporary = (target if exists else target.parent) / _temporary_name()
         try:
-            with _about(path):
+            with _naming(path):
                 temporary.mkdir()
             yield temporary
             if exists:
-                _replace_content(place, temporary)
+                _replace_content(target, temporary)
             else:
-                os.rename(temporary, place)
+                os.rename(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 def has_content(path: Path) -> bool:
-    """Returns whether a path is a file, or a folder that has something to lose.
+    """Returns whether a path is a file, or a folder that is not empty.
 
     Args:
-        path: The path; what a killed program was writing in it does not count.
+        path: The path. Temporary files of a killed program do not count.
     """
-    place = pathlib.Path(path)
-    if not place.is_dir():
-        return place.exists()
-    return not all(TEMPORARY.fullmatch(each.name) for each in place.iterdir())
+    path = pathlib.Path(path)
+    if not path.is_dir():
+        return path.exists()
+    return not all(TEMPORARY.fullmatch(each.name) for each in path.iterdir())
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder and its parents, where a link points to if `path` is one.
+    """Creates a folder and its parents, at the target of a link if `path` is one.
 
     Args:
-        path: The folder; one that exists is left as it is.
+        path: The folder, which may exist.
 
     Raises:
-        OSError: If it cannot be made.
+        OSError: If it cannot be created.
     """
-    with _about(path):
-        _true_place(path).mkdir(parents=True, exist_ok=True)
+    with _naming(path):
+        _resolve(path).mkdir(parents=True, exist_ok=True)
 
 
-def _true_place(path: Path) -> pathlib.Path:
+def _resolve(path: Path) -> pathlib.Path:
     """Returns an absolute path without links, "." and ".."."""
     if not os.fspath(path):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "")
-    place = pathlib.Path(os.path.realpath(path))
-    _check_name(place, path)
-    if place.is_symlink():  # what is left of a circle of links
+    target = pathlib.Path(os.path.realpath(path))
+    _check_name(target, path)
+    if target.is_symlink():  # `realpath` stops at a circle of links
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path))
-    return place
+    return target
 
 
-def _check_name(place: pathlib.Path, path: Path) -> None:
-    """Raises where a name is too long, as temporary names are not."""
-    with _about(path), contextlib.suppress(FileNotFoundError):
-        os.lstat(place)
+def _check_name(target: pathlib.Path, path: Path) -> None:
+    """Raises OSError if a name is too long; the temporary name may be short enough."""
+    with _naming(path), contextlib.suppress(FileNotFoundError):
+        os.lstat(target)
 
 
-def _temporary(place: pathlib.Path | None = None) -> str:
-    """Returns a new temporary name, with the suffixes of the final one that fit."""
+def _temporary_name(target: pathlib.Path | None = None) -> str:
+    """Returns a new temporary name with the suffixes of a path, as far as they fit."""
     suffix = ""
-    for part in reversed(place.suffixes if place is not None else []):
-        if len(os.fsencode(part + suffix)) > _MOST_OF_SUFFIX:
+    for part in reversed(target.suffixes if target is not None else []):
+        if len(os.fsencode(part + suffix)) > _MAX_SUFFIX_SIZE:
             break
         suffix = part + suffix
     return f"{_PREFIX}{uuid.uuid4().hex}{suffix}"
 
 
-def _replace_content(place: pathlib.Path, new: pathlib.Path) -> None:
-    """Moves the content of a folder within it up, in place of what is there."""
-    old = place / f"{new.name}.old"
+def _replace_content(target: pathlib.Path, new: pathlib.Path) -> None:
+    """Replaces the content of a folder with the content of a subfolder."""
+    old = target / f"{new.name}.old"
     old.mkdir()
     moves: list[tuple[pathlib.Path, pathlib.Path]] = []
     try:
-        for entry in list(place.iterdir()):
+        for entry in list(target.iterdir()):
             if entry not in (old, new):
                 moves.append((entry, old / entry.name))
                 os.rename(*moves[-1])
         for entry in list(new.iterdir()):
-            moves.append((entry, place / entry.name))
+            moves.append((entry, target / entry.name))
             os.rename(*moves[-1])
     except BaseException:
         for before, after in reversed(moves):
@@ -203,19 +203,19 @@ def _replace_content(place: pathlib.Path, new: pathlib.Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     if old.exists():
         warnings.warn(
-            f"The old content of '{place}' cannot be removed; it is in '{old}'.",
+            f"The old content of '{target}' cannot be removed. It is in '{old}'.",
             stacklevel=4,
         )
 
 
 @contextlib.contextmanager
-def _parents(place: pathlib.Path, path: Path) -> Iterator[None]:
-    """Makes the parents of a path, and removes those it made after an error."""
-    missing = [each for each in place.parents if not each.exists()]
+def _parents(target: pathlib.Path, path: Path) -> Iterator[None]:
+    """Creates the parents of a path; removes them again after an error."""
+    missing = [each for each in target.parents if not each.exists()]
     try:
-        with _about(path):
-            place.parent.mkdir(parents=True, exist_ok=True)
-        _check_name(place, path)
+        with _naming(path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        _check_name(target, path)
         yield
     except BaseException:
         for folder in missing:
@@ -225,8 +225,8 @@ def _parents(place: pathlib.Path, path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _about(path: Path) -> Iterator[None]:
-    """Makes errors of the file system name the path that the caller gave."""
+def _naming(path: Path) -> Iterator[None]:
+    """Makes errors of the file system name the caller's path."""
     try:
         yield
     except OSError as error:

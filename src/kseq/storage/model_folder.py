@@ -1,14 +1,14 @@
-"""The folder of a model: what lies in it, under which name, and how it is written.
+"""Model folders: their files, and what may be done with them.
 
-config.json                  what a `Translator` is made of
-vocab.source.json, ...       the vocabularies and, where there are any, the
-tokenizer.source.model       tokenizers' files
-model.keras                  the model: of a training run the best checkpoint
-settings.yaml                of a run: every choice, and its data files
-checkpoints/00001.keras      its models by number
+config.json                  vocabulary and length settings, for `Translator.load`
+vocab.source.json, ...       the vocabularies, and the files of their tokenizers
+tokenizer.source.model       if they have any
+model.keras                  the model; in a training run the best checkpoint
+settings.yaml                every setting of a training run, and its data files
+checkpoints/00001.keras      the checkpoints of a run, by number
 metrics.csv                  a row for each checkpoint
-log.txt                      what was printed
-state/                       what resuming it takes
+log.txt                      the log of a run
+state/                       the state to resume a run from
 """
 
 import contextlib
@@ -34,97 +34,86 @@ LOG = "log.txt"
 CHECKPOINTS = "checkpoints"
 STATE = "state"
 _LOCK = ".lock"
-_SHARDS = "shards"  # of prepared data
-_OURS = (CONFIG, MODEL, SETTINGS, METRICS, LOG, CHECKPOINTS, STATE, _LOCK, _SHARDS)
-# With a state or one of these, a run has something to lose.
-_MADE = (MODEL, METRICS, CHECKPOINTS)
+_SHARDS = "shards"  # prepared data
+_NAMES = (CONFIG, MODEL, SETTINGS, METRICS, LOG, CHECKPOINTS, STATE, _LOCK, _SHARDS)
+# A run with a state or one of these is not removed without `overwrite`.
+_RESULTS = (MODEL, METRICS, CHECKPOINTS)
 
 
 class ModelFolder:
     """The folder of a model or of a training run.
 
     Args:
-        path: The folder; it need not exist.
+        path: Path of the folder, which may not exist yet.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = pathlib.Path(path)
-
-    @property
-    def model(self) -> pathlib.Path:
-        """The model that is used: of a training run the best so far."""
-        return self.path / MODEL
-
-    @property
-    def settings(self) -> pathlib.Path:
-        """Every choice of the run, as YAML."""
-        return self.path / SETTINGS
-
-    @property
-    def log(self) -> pathlib.Path:
-        """What the run has printed."""
-        return self.path / LOG
+        self.model = self.path / MODEL
+        self.settings = self.path / SETTINGS
+        self.log = self.path / LOG
+        self.state = self.path / STATE
 
     def is_run(self) -> bool:
-        """Whether a training run has been begun here."""
+        """Returns whether the folder holds a training run."""
         return self.settings.is_file()
 
     def has_state(self) -> bool:
-        """Whether a training run has saved its state here."""
-        return any((self.path / STATE).glob("*.npz"))
+        """Returns whether the folder holds the state of a training run."""
+        return any(self.state.glob("*.npz"))
 
     def checkpoint(self, number: int) -> pathlib.Path:
-        """Returns where the model of a checkpoint lies.
+        """Returns the path of a checkpoint, which may not exist.
 
         Args:
-            number: Its number, from 1.
+            number: Number of the checkpoint, from 1.
         """
         return self.path / CHECKPOINTS / f"{number:05d}.keras"
 
     def checkpoints(self) -> dict[int, pathlib.Path]:
-        """Returns the checkpoints that are there, by their numbers."""
-        found = (self.path / CHECKPOINTS).glob("[0-9]*.keras")
-        return {int(path.stem): path for path in sorted(found) if path.stem.isdigit()}
+        """Returns the paths of the existing checkpoints, by their numbers."""
+        paths = (self.path / CHECKPOINTS).glob("[0-9]*.keras")
+        return {int(path.stem): path for path in sorted(paths) if path.stem.isdigit()}
 
     def find_checkpoint(self, number: int | None) -> pathlib.Path:
-        """Returns the model of a checkpoint, or the one that is used.
+        """Returns the path of an existing checkpoint.
 
         Args:
-            number: Number of a checkpoint. None: the model that is used.
+            number: Number of the checkpoint. None: the model of the folder.
 
         Raises:
-            FileNotFoundError: If there is none; the message lists those there are.
+            FileNotFoundError: If it does not exist. The message lists the checkpoints.
         """
         if number is None:
             if not self.model.is_file():
-                why = (
-                    "The training has not come to its first checkpoint."
+                reason = (
+                    "The training has not reached its first checkpoint."
                     if self.is_run()
-                    else "It is not the folder of a model."
+                    else "It is not a model folder."
                 )
-                raise FileNotFoundError(f"'{self.path}' lacks {MODEL}. {why}")
+                raise FileNotFoundError(f"'{self.path}' lacks {MODEL}. {reason}")
             return self.model
-        found = self.checkpoints()
-        if number not in found:
-            there = ", ".join(map(str, found)) or "none"
+        checkpoints = self.checkpoints()
+        if number not in checkpoints:
+            numbers = ", ".join(map(str, checkpoints)) or "none"
             raise FileNotFoundError(
-                f"'{self.path}' has no checkpoint {number}. There are: {there}."
+                f"'{self.path}' has no checkpoint {number}. Its checkpoints: {numbers}."
             )
-        return found[number]
+        return checkpoints[number]
 
     def read_config(self) -> dict[str, Any]:
-        """Returns what `config.json` says.
+        """Reads `config.json`.
 
         Raises:
-            FileNotFoundError: If it is not there.
-            ValueError: If it is of a newer kseq, or something else.
+            FileNotFoundError: If it is missing.
+            ValueError: If a newer version of kseq or another program wrote it.
         """
         path = self.path / CONFIG
         if not path.is_file():
             raise FileNotFoundError(
-                f"'{self.path}' is not the folder of a model: it lacks {CONFIG}."
+                f"'{self.path}' is not a model folder: it lacks {CONFIG}."
             )
-        foreign = f"'{path}' is not the configuration of a model of kseq."
+        foreign = f"'{path}' is not the configuration of a kseq model."
         try:
             config = json.loads(path.read_text("utf-8"))
         except ValueError as error:
@@ -134,8 +123,8 @@ class ModelFolder:
             raise ValueError(foreign)
         if version > FORMAT_VERSION:
             raise ValueError(
-                f"'{self.path}' has format version {version}, but this kseq reads "
-                f"versions up to {FORMAT_VERSION}. Install a newer kseq."
+                f"'{self.path}' has format version {version}, but this version of kseq "
+                f"reads versions up to {FORMAT_VERSION}. Install a newer kseq."
             )
         if not {"source_vocab", "target_vocab"} <= set(config):
             raise ValueError(foreign)
@@ -145,17 +134,17 @@ class ModelFolder:
         """Writes `config.json`.
 
         Args:
-            config: What it is to say, besides the versions.
+            config: Its entries, without the versions.
         """
         from importlib.metadata import version
 
         versions = {"format_version": FORMAT_VERSION, "kseq_version": version("kseq")}
         text = json.dumps({**versions, **config}, indent=2, ensure_ascii=False)
         with whole_file(self.path / CONFIG) as temporary:
-            # A surrogate, in the name of a file, becomes its escape in JSON.
+            # A file name may hold a surrogate, which becomes an escape in JSON.
             temporary.write_bytes((text + "\n").encode("utf-8", "backslashreplace"))
 
-    def write_rows(self, rows: list[dict[str, Any]]) -> None:
+    def write_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Writes `metrics.csv`.
 
         Args:
@@ -169,24 +158,26 @@ class ModelFolder:
         with whole_file(self.path / METRICS) as temporary:
             temporary.write_text(text.getvalue(), "utf-8")
 
-    def metrics(self) -> Any:
-        """Returns `metrics.csv` as a pandas DataFrame.
+    def read_metrics(self) -> Any:
+        """Reads `metrics.csv` as a pandas DataFrame.
 
         Raises:
-            FileNotFoundError: If no checkpoint has been made here.
+            FileNotFoundError: If the folder has no checkpoint yet.
         """
         import pandas as pd
 
         path = self.path / METRICS
         if not path.is_file() or not path.stat().st_size:
-            raise FileNotFoundError(f"'{self.path}' has no {METRICS} of a training.")
+            raise FileNotFoundError(
+                f"'{self.path}' has no {METRICS} of a training run."
+            )
         return pd.read_csv(path)
 
     def has_checkpoint(self, number: int) -> bool:
-        """Returns whether a checkpoint is there, and all of it.
+        """Returns whether a checkpoint exists and is undamaged.
 
         Args:
-            number: Its number.
+            number: Number of the checkpoint.
         """
         try:
             with zipfile.ZipFile(self.checkpoint(number)) as archive:
@@ -195,40 +186,40 @@ class ModelFolder:
             return False
 
     def use_checkpoint(self, number: int) -> None:
-        """Makes a checkpoint the model that is used.
+        """Makes a checkpoint the model of the folder.
 
         Args:
-            number: Its number.
+            number: Number of the checkpoint.
         """
         with whole_file(self.model) as temporary:
             shutil.copyfile(self.checkpoint(number), temporary)
 
-    def remove_old(self, keep: int, best: int | None) -> None:
-        """Removes checkpoints.
+    def remove_old_checkpoints(self, keep: int, best: int | None) -> None:
+        """Removes all but the most recent checkpoints.
 
         Args:
-            keep: How many of the last to keep; 0 keeps all.
-            best: One to keep besides.
+            keep: Number of most recent checkpoints to keep; 0 keeps all.
+            best: Number of one more checkpoint to keep, or None.
         """
-        found = self.checkpoints()
-        for number in list(found)[:-keep] if keep else []:
+        checkpoints = self.checkpoints()
+        for number in list(checkpoints)[:-keep] if keep else []:
             if number != best:
-                found[number].unlink()
+                checkpoints[number].unlink()
 
-    def may_resume(self, resume: bool, overwrite: bool) -> bool:
-        """Returns whether there is a run to go on with; nothing is touched.
+    def check_resumable(self, resume: bool, overwrite: bool) -> bool:
+        """Returns whether the folder holds a run to resume, without any change to it.
 
         Args:
-            resume: Go on with the run that is there, if one is.
-            overwrite: Remove what a run or `Translator.save` has left there.
+            resume: Resume an existing run.
+            overwrite: Replace an existing run or saved translator.
 
         Raises:
-            FileExistsError: If something is there that is not to be touched.
-            ValueError: If both are asked for.
+            FileExistsError: If the folder holds files that must not be replaced.
+            ValueError: If both arguments are True.
         """
         if resume and overwrite:
             raise ValueError(
-                "`resume` and `overwrite` exclude each other. Received: both."
+                "Only one of `resume` and `overwrite` can be True. Received: both."
             )
         if resume and self.is_run() and self.has_state():
             return True
@@ -251,13 +242,13 @@ class ModelFolder:
             raise FileExistsError(
                 f"'{self.path}' exists already. {way_out}, or choose another name."
             )
-        self._check_all_ours()
+        self._check_no_foreign_files()
         return False
 
     def check_replaceable(self) -> None:
-        """Raises FileExistsError unless kseq has written all that is in the folder.
+        """Raises FileExistsError unless kseq has written every file of the folder.
 
-        A folder that is empty or does not exist may be replaced.
+        An empty or missing folder may be replaced.
         """
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(
@@ -269,31 +260,31 @@ class ModelFolder:
             self.read_config()
         except (FileNotFoundError, ValueError) as error:
             raise FileExistsError(
-                f"'{self.path}' is not a folder of kseq: it holds something else, and "
-                "is not replaced. Choose another name."
+                f"'{self.path}' is not a model folder, so it is not replaced. Choose "
+                "another name."
             ) from error
-        self._check_all_ours()
+        self._check_no_foreign_files()
 
-    def _check_all_ours(self) -> None:
-        foreign = [path.name for path in self._entries() if not _is_ours(path.name)]
+    def _check_no_foreign_files(self) -> None:
+        foreign = [each.name for each in self._entries() if not _is_kseq(each.name)]
         if foreign:
             raise FileExistsError(
-                f"'{self.path}' holds '{foreign[0]}', which is not kseq's, and is not "
-                "replaced. Choose another name."
+                f"'{self.path}' holds '{foreign[0]}', which is not from kseq, so it is "
+                "not replaced. Choose another name."
             )
 
     def clear(self) -> None:
-        """Removes the files that kseq writes, but for the lock."""
-        # First what makes it a run: one that is half removed is not to be resumed.
+        """Removes the files that kseq writes, except the lock."""
+        # The settings first: without them a half-removed run cannot be resumed.
         self.settings.unlink(missing_ok=True)
         for path in self._entries():
-            if not _is_ours(path.name) or path.name == _LOCK:
+            if not _is_kseq(path.name) or path.name == _LOCK:
                 continue
             _remove(path)
 
-    def sweep(self) -> None:
-        """Removes what a killed program was writing."""
-        for folder in (self.path, self.path / CHECKPOINTS, self.path / STATE):
+    def remove_temporary_files(self) -> None:
+        """Removes files that a killed program has not finished writing."""
+        for folder in (self.path, self.path / CHECKPOINTS, self.state):
             for path in folder.glob(".*"):
                 if TEMPORARY.fullmatch(path.name):
                     _remove(path)
@@ -302,20 +293,20 @@ class ModelFolder:
         return sorted(self.path.iterdir()) if self.path.is_dir() else []
 
     def _has_content(self) -> bool:
-        """Whether anything is there to lose, which a run without a state has not."""
+        """Returns whether the folder holds more than a run without results."""
         visible = [
             path.name for path in self._entries() if not path.name.startswith(".")
         ]
-        if self.is_run() and not self.has_state() and not set(visible) & set(_MADE):
-            return not all(map(_is_ours, visible))
+        if self.is_run() and not self.has_state() and not set(visible) & set(_RESULTS):
+            return not all(map(_is_kseq, visible))
         return bool(visible)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keeps another program from training in the folder, which is made if need be.
+        """Locks the folder for one training program; creates a missing folder.
 
         Raises:
-            FileExistsError: If one does.
+            FileExistsError: If another program has locked it.
         """
         make_folder(self.path)
         with open(self.path / _LOCK, "w") as file:
@@ -328,9 +319,9 @@ class ModelFolder:
             yield
 
 
-def _is_ours(name: str) -> bool:
+def _is_kseq(name: str) -> bool:
     return (
-        name in _OURS
+        name in _NAMES
         or name.startswith(("vocab.", "tokenizer."))
         or TEMPORARY.fullmatch(name) is not None
     )

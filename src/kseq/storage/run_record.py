@@ -1,4 +1,4 @@
-"""The record of a run, `settings.yaml`: every choice of it."""
+"""The record of a run: every setting, in `settings.yaml`."""
 
 import os
 from collections.abc import Mapping
@@ -12,59 +12,59 @@ from kseq.storage.atomic_files import whole_file
 from kseq.storage.model_folder import ModelFolder
 
 
-def write_record(place: ModelFolder, record: Mapping[str, Any]) -> None:
-    """Writes every choice of a run, paths as absolute ones.
+def write_record(folder: ModelFolder, record: Mapping[str, Any]) -> None:
+    """Writes the record of a run, with absolute paths.
 
     Args:
-        place: Its folder.
-        record: Names and values, as YAML can hold them.
+        folder: The model folder of the run.
+        record: Settings by name, with values that YAML can hold.
     """
     plain = _plain_record(record)
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-    if yaml.safe_load(text) != plain:  # some line breaks of Unicode get lost as such
+    if yaml.safe_load(text) != plain:  # some Unicode line breaks need an escape
         text = yaml.safe_dump(plain, sort_keys=False)
-    with whole_file(place.settings) as temporary:
+    with whole_file(folder.settings) as temporary:
         temporary.write_text(text, "utf-8")
 
 
-def read_record(place: ModelFolder) -> dict[str, Any]:
-    """Reads every choice of a run.
+def read_record(folder: ModelFolder) -> dict[str, Any]:
+    """Reads the record of a run.
 
     Args:
-        place: Its folder.
+        folder: The model folder of the run.
 
     Raises:
-        FileNotFoundError: If no run has been begun there.
+        FileNotFoundError: If the folder holds no run.
         ValueError: If the file is not a record.
     """
-    if not place.is_run():
-        raise FileNotFoundError(f"'{place.path}' is not the folder of a training run.")
+    if not folder.is_run():
+        raise FileNotFoundError(f"'{folder.path}' is not the folder of a training run.")
     try:
-        found = yaml.safe_load(place.settings.read_text("utf-8"))
+        record = yaml.safe_load(folder.settings.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"'{place.settings}' cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"'{place.settings}' is not the record of a training run.")
-    return found
+        raise ValueError(f"'{folder.settings}' cannot be read: {error}") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"'{folder.settings}' is not the record of a training run.")
+    return record
 
 
-def check_record(place: ModelFolder, record: Mapping[str, Any]) -> list[str]:
-    """Raises ValueError unless a run may be resumed with these choices.
+def check_record(folder: ModelFolder, record: Mapping[str, Any]) -> list[str]:
+    """Raises ValueError unless a run may be resumed with these settings.
 
-    Files may have other paths: whether they are the same is seen when they are read.
+    The paths of files may differ: their contents are compared when they are read.
 
     Args:
-        place: Its folder.
-        record: Names and values.
+        folder: The model folder of the run.
+        record: Settings by name.
 
     Returns:
-        A line for each choice that differs and may.
+        A line for each setting that differs and may differ.
 
     Raises:
-        ValueError: If one differs that may not, or the folder is of a newer kseq.
+        ValueError: If another setting differs, or a newer kseq wrote the folder.
     """
-    place.read_config()  # raises where that is of a newer kseq, or missing
-    before, now = read_record(place), _plain_record(record)
+    folder.read_config()  # raises if a newer kseq wrote it
+    before, now = read_record(folder), _plain_record(record)
     changes = {
         name: f"`{name}` was {before.get(name)!r}, now {now.get(name)!r}"
         for name in dict.fromkeys([*before, *now])
@@ -75,48 +75,50 @@ def check_record(place: ModelFolder, record: Mapping[str, Any]) -> list[str]:
     refused = [line for name, line in changes.items() if name not in allowed]
     if refused:
         raise ValueError(
-            f"The run in '{place.path}' was begun with other settings: "
-            f"{'; '.join(refused)}. Resumed, it may differ in {', '.join(MAY_DIFFER)} "
-            "and the paths of its files alone."
+            f"The run in '{folder.path}' began with other settings: "
+            f"{'; '.join(refused)}. A resumed run may only differ in "
+            f"{', '.join(MAY_DIFFER)} and the paths of its files."
         )
     return list(changes.values())
 
 
 def start_files(record: Mapping[str, Any]) -> dict[str, str]:
-    """Returns the files that a run reads only when it begins.
+    """Returns the files that a run reads only at its beginning.
 
     Args:
-        record: Names and values.
+        record: Settings by name.
 
     Returns:
-        Dict from the name of a setting to a path.
+        Paths by the names of their settings.
     """
     return {name: str(record[name]) for name in START_FILES if record.get(name)}
 
 
-def changed_files(place: ModelFolder, record: Mapping[str, Any]) -> dict[str, str]:
-    """Returns those of `start_files` whose path differs from that of a begun run.
+def changed_start_files(
+    folder: ModelFolder, record: Mapping[str, Any]
+) -> dict[str, str]:
+    """Returns the `start_files` whose paths differ from the recorded ones.
 
     Args:
-        place: Its folder.
-        record: Names and values.
+        folder: The model folder of the run.
+        record: Settings by name.
     """
-    begun = read_record(place)
+    before = read_record(folder)
     now = start_files(_plain_record(record))
-    return {name: path for name, path in now.items() if path != begun.get(name)}
+    return {name: path for name, path in now.items() if path != before.get(name)}
 
 
-def files_of(record: Mapping[str, Any], name: str) -> list[str]:
-    """Returns the paths where a record has a part of the data.
+def data_files(record: Mapping[str, Any], name: str) -> list[str]:
+    """Returns the paths of the files of a part of the data.
 
     Args:
-        record: Names and values.
+        record: Settings by name.
         name: Name of a setting: `"source"`, `"validation_target"`, `"prepared"`, ...
     """
     prefix = "validation_" if name.startswith("validation_") else ""
     for each in (name, f"{prefix}table", f"{prefix}ctf", "data"):
-        if found := record.get(each):
-            return [str(path) for path in (found if _is_list(found) else [found])]
+        if paths := record.get(each):
+            return [str(path) for path in (paths if _is_list(paths) else [paths])]
     return []
 
 
@@ -125,25 +127,25 @@ def _is_list(value: Any) -> bool:
 
 
 def _plain_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a record as YAML gives it back, with absolute paths."""
-    found: dict[str, Any] = _plain(dict(record))
+    """Returns a record as YAML loads it, with absolute paths."""
+    plain: dict[str, Any] = _plain(dict(record))
     for name in (*DATA_FILES, *START_FILES):
-        value = found.get(name)
+        value = plain.get(name)
         if isinstance(value, list):
-            found[name] = [_absolute(each) for each in value]
+            plain[name] = [_absolute(each) for each in value]
         elif value is not None:
-            found[name] = _absolute(value)
-    return found
+            plain[name] = _absolute(value)
+    return plain
 
 
 def _absolute(path: Any) -> Any:
-    """Returns a path from the root; what is no path is left as it is."""
+    """Returns an absolute path if the value is a path of an existing file."""
     is_path = isinstance(path, str) and os.path.exists(path)
     return os.path.abspath(path) if is_path else path
 
 
 def _plain(value: Any) -> Any:
-    """Returns a value as YAML gives it back."""
+    """Returns a value as YAML loads it."""
     if isinstance(value, Mapping):
         return {str(name): _plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The state of a training run on disk: what it takes to go on, bit for bit."""
+"""The state of a training run on disk, from which it resumes bit for bit."""
 
 import dataclasses
 import json
@@ -13,22 +13,22 @@ import numpy as np
 from kseq.storage.atomic_files import whole_file
 
 _META = "meta"
-# The one before the last stays, in case the last cannot be read.
-_KEPT = 2
+# The last but one remains in case the last cannot be read.
+_STATES_TO_KEEP = 2
 
 
 @dataclasses.dataclass
 class RunState:
-    """Where a training run stands.
+    """The state of a training run.
 
     Attributes:
-        steps: Batches trained on.
-        seconds: Seconds it has run, in all sittings.
-        interval_seconds: Of them, those of training steps since the last checkpoint.
-        rows: A dict of figures for each checkpoint.
-        fingerprints: A sum of each part of the data, and of each file that the run
-            has begun with, by the name of its setting.
-        variables: The values of every variable of the training, by name.
+        steps: Number of training steps.
+        seconds: Total time in seconds, across all resumed runs.
+        interval_seconds: Time in the training steps since the last checkpoint.
+        rows: A row of `metrics.csv` for each checkpoint.
+        fingerprints: A hash of each part of the data and of each file that the run
+            began with, by the name of its setting.
+        variables: Values of every variable of the training, by name.
     """
 
     steps: int = 0
@@ -40,10 +40,10 @@ class RunState:
 
 
 def save_state(folder: pathlib.Path, state: RunState) -> None:
-    """Writes a state, and removes those that are older than the one before it.
+    """Writes a state; of the older states it keeps only the latest.
 
     Args:
-        folder: Folder of the states of a run.
+        folder: Folder of the states of the run.
         state: The state.
     """
     folder.mkdir(exist_ok=True)
@@ -53,46 +53,46 @@ def save_state(folder: pathlib.Path, state: RunState) -> None:
         arrays: dict[str, Any] = {_META: np.array(json.dumps(meta))}
         arrays |= {f"variable.{k}": v for k, v in state.variables.items()}
         np.savez(temporary, **arrays)
-    for path in _states(folder)[:-_KEPT]:
+    for path in _states(folder)[:-_STATES_TO_KEEP]:
         path.unlink()
 
 
 def load_state(folder: pathlib.Path) -> RunState | None:
-    """Reads the last state that can be read.
+    """Reads the latest undamaged state.
 
     Args:
-        folder: Folder of the states of a run.
+        folder: Folder of the states of the run.
 
     Returns:
-        The state, or None where none has been written yet.
+        The state, or None if none has been saved yet.
 
     Raises:
-        ValueError: If states are there, but none can be read.
+        ValueError: If every state is damaged.
     """
-    broken = []
+    damaged = []
     for path in reversed(_states(folder)):
         try:
             state = _read(path)
-        except Exception as error:  # a damaged archive may fail anywhere
-            broken.append(f"'{path}' ({error})")
+        except Exception as error:  # a damaged archive can raise any error
+            damaged.append(f"'{path}' ({error})")
             continue
-        if broken:
+        if damaged:
             warnings.warn(
-                f"{broken[0]} cannot be read; going on from '{path.name}', the state "
+                f"{damaged[0]} cannot be read; resuming from '{path.name}', the state "
                 "before it.",
                 stacklevel=2,
             )
         return state
-    if broken:
+    if damaged:
         raise ValueError(
-            f"No state of this run can be read: {', '.join(broken)}. Start from one of "
-            "its checkpoints, by `parameters`, in another folder."
+            f"No state of this run can be read: {', '.join(damaged)}. Start a new run "
+            "in another folder from one of its checkpoints, with `parameters`."
         )
     return None
 
 
 def _read(path: pathlib.Path) -> RunState:
-    # Reading checks the sum that the archive keeps of each array.
+    # Reading verifies the checksum of each array.
     with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
         meta = json.loads(str(file[_META]))
         variables = {
@@ -104,6 +104,6 @@ def _read(path: pathlib.Path) -> RunState:
 
 
 def _states(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the files of states, the oldest first."""
-    named = re.compile(r"\d{10}\.npz")
-    return sorted(path for path in folder.glob("*.npz") if named.fullmatch(path.name))
+    """Returns the files of the states, the oldest first."""
+    pattern = re.compile(r"\d{10}\.npz")
+    return sorted(path for path in folder.glob("*.npz") if pattern.fullmatch(path.name))

@@ -1,7 +1,8 @@
-"""What goes on while a model trains, and what is made of its checkpoints."""
+"""Training runs and checkpoints."""
 
 from kseq.training.callbacks import ShowExamples, StepTimes
 from kseq.training.checkpoint_averaging import average_checkpoints, choose_checkpoints
+from kseq.training.checkpointing import RunDivergedError
 from kseq.training.initial_weights import (
     LoadedParameters,
     freeze,
@@ -15,13 +16,9 @@ from kseq.training.learning_rates import (
     find_plateau,
     make_schedule,
 )
+from kseq.training.loop import RunInterruptedError
 from kseq.training.optimizers import make_optimizer
-from kseq.training.run import (
-    RunDivergedError,
-    RunInterruptedError,
-    TrainingResult,
-    train,
-)
+from kseq.training.run import TrainingResult, train
 
 __all__ = [
     "InverseSqrtDecay",

@@ -1,4 +1,4 @@
-"""Keras callbacks that show a model learn."""
+"""Keras callbacks: outputs for some examples, and the times of training steps."""
 
 import time
 from typing import Any
@@ -11,15 +11,15 @@ from kseq.data import Examples
 
 
 class ShowExamples(keras.callbacks.Callback):
-    """Prints what a model makes of some examples, as it learns.
+    """Prints the outputs of a model for some examples during training.
 
-    After every few epochs the sources are decoded greedily, and each is printed with
-    its reference and its hypothesis, marked where it is wrong.
+    After every few epochs it decodes the sources greedily. It prints each source with
+    its reference and its hypothesis, and marks wrong hypotheses.
 
     Args:
-        examples: The `Examples` to show, all of them.
-        every: Number of epochs from one showing to the next; the first and the last
-            epoch are shown as well. Default 1.
+        examples: The `Examples` to show.
+        every: Number of epochs between outputs. The first and the last epoch have
+            outputs too. Default: 1.
 
     Example:
         >>> from kseq import build_seq2seq
@@ -61,7 +61,7 @@ class ShowExamples(keras.callbacks.Callback):
             self._show()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        if self._shown != self._epoch:  # the last epoch, also where it came early
+        if self._shown != self._epoch:  # also after early stopping
             self._show()
 
     def _show(self) -> None:
@@ -70,12 +70,11 @@ class ShowExamples(keras.callbacks.Callback):
 
     def lines(self) -> list[str]:
         """Returns a line for each example: source, reference and hypothesis."""
-        found = self.model.generate(self.examples.source)
-        hypotheses = self.examples.target_vocab.decode(found.tokens)
+        hypotheses = self.model.generate(self.examples.source)
         rows = zip(
             self.examples.source_texts(),
             self.examples.target_texts(),
-            hypotheses,
+            self.examples.target_vocab.decode(hypotheses.tokens),
             strict=True,
         )
         return [
@@ -86,13 +85,12 @@ class ShowExamples(keras.callbacks.Callback):
 
 
 class StepTimes(keras.callbacks.Callback):
-    """Measures the training steps alone, without validation or waiting in between.
+    """Measures the time of each training step.
 
-    `fit` as a whole also validates, and may wait for the input pipeline at the end of
-    an epoch: its duration says little about the model.
+    The duration of `fit` also includes validation and waiting for the input pipeline.
 
     Attributes:
-        times: List of floats, the seconds of each training step.
+        times: List of floats, the time of each training step in seconds.
 
     Example:
         >>> from kseq.training import StepTimes
@@ -103,19 +101,19 @@ class StepTimes(keras.callbacks.Callback):
     def __init__(self) -> None:
         super().__init__()
         self.times: list[float] = []
-        self._begin = 0.0
+        self._start_time = 0.0
 
     @property
     def total(self) -> float:
-        """Seconds of all training steps so far."""
+        """Total time of all training steps in seconds."""
         return float(np.sum(self.times))
 
     def on_train_batch_begin(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        self._begin = time.perf_counter()
+        self._start_time = time.perf_counter()
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        self.times.append(time.perf_counter() - self._begin)
+        self.times.append(time.perf_counter() - self._start_time)

@@ -1,4 +1,4 @@
-"""Learning rates: how large an update is, as a function of the updates made so far."""
+"""Learning rate schedules, as functions of the number of updates."""
 
 import math
 import numbers
@@ -9,7 +9,7 @@ from keras import ops
 
 from kseq.config.checks import check_integer
 
-# The options that each schedule has, besides the warm-up; True: it cannot do without.
+# Options of each schedule besides the warm-up. True: the option is required.
 SCHEDULES: dict[str, dict[str, bool]] = {
     "constant": {},
     "plateau": {},
@@ -22,16 +22,19 @@ SCHEDULES: dict[str, dict[str, bool]] = {
 
 @keras.saving.register_keras_serializable(package="kseq")
 class InverseSqrtDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """Falls with the square root of time: learning_rate / sqrt(1 + 3 t / half_life).
+    """Decays with the inverse square root of the number of updates.
+
+    At update t (from 0) the learning rate is
+    learning_rate / sqrt(1 + 3 t / half_life).
 
     Args:
-        learning_rate: Rate of the first update.
-        half_life: Number of updates after which the rate is a half of that; after five
-            times as many it is a quarter.
+        learning_rate: Initial learning rate.
+        half_life: Number of updates until the learning rate is halved. After five times
+            as many updates it is a quarter.
 
     Raises:
         TypeError: If an argument is not a number.
-        ValueError: If one is not above 0.
+        ValueError: If an argument is not above 0.
 
     Example:
         >>> from kseq.training import InverseSqrtDecay
@@ -57,18 +60,18 @@ class InverseSqrtDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="kseq")
 class Plateau(keras.optimizers.schedules.LearningRateSchedule):
-    """A constant rate that is lowered by hand, once a model no longer improves.
+    """A constant learning rate that the training loop lowers without improvement.
 
-    When to lower it is for the training to decide; a compiled training function heeds
-    the new rate from the next update on. The factor is saved with the optimizer.
+    A change applies from the next update on, also in a compiled training function. The
+    factor is saved with the optimizer.
 
     Args:
-        learning_rate: The rate at first.
-        factor: What it is multiplied by now. Default 1.
+        learning_rate: Initial learning rate.
+        factor: Current factor of the learning rate. Default: 1.
 
     Raises:
         TypeError: If an argument is not a number.
-        ValueError: If one is not above 0.
+        ValueError: If an argument is not above 0.
 
     Example:
         >>> from kseq.training import Plateau
@@ -83,7 +86,7 @@ class Plateau(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, learning_rate: float, factor: float = 1.0) -> None:
         self.learning_rate = check_positive("learning_rate", learning_rate)
-        # A variable, since a number would become a constant of the compiled function.
+        # In a compiled function a number would be a constant.
         self._factor = keras.Variable(
             check_positive("factor", factor),
             dtype="float32",
@@ -94,7 +97,7 @@ class Plateau(keras.optimizers.schedules.LearningRateSchedule):
 
     @property
     def factor(self) -> float:
-        """What the rate is multiplied by; set it to go on with a training."""
+        """Current factor of the learning rate. It can be set."""
         return float(self._factor.numpy())
 
     @factor.setter
@@ -102,20 +105,18 @@ class Plateau(keras.optimizers.schedules.LearningRateSchedule):
         self._factor.assign(check_positive("factor", factor))
 
     def reduce(self, factor: float) -> None:
-        """Multiplies the rate.
+        """Lowers the learning rate.
 
         Args:
             factor: In (0, 1), such as 0.5.
 
         Raises:
             TypeError: If `factor` is not a number.
-            ValueError: If it is not in (0, 1).
+            ValueError: If `factor` is not in (0, 1).
         """
         factor = check_positive("factor", factor)
         if factor >= 1:
-            raise ValueError(
-                f"`factor` must be below 1, to lower the rate. Received: {factor}."
-            )
+            raise ValueError(f"`factor` must be below 1. Received: {factor}.")
         self._factor.assign(self._factor * factor)
 
     def __call__(self, step: Any) -> Any:
@@ -128,20 +129,19 @@ class Plateau(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="kseq")
 class Warmup(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises to a rate in a straight line, before a schedule takes over.
+    """Raises the learning rate linearly at the beginning of a schedule.
 
-    The update number t (from 0) has the rate (t + 1) / (steps + 1) times the
-    schedule's first, unless the schedule itself is lower. The schedule counts from the
-    very first update, not from the end of the warm-up: warmed up, the rates are those
-    without any warm-up.
+    At update t (from 0) the learning rate is (t + 1) / (steps + 1) times the initial
+    one of the schedule, or that of the schedule if it is lower. The schedule also
+    counts from the first update: after the warm-up it continues as without one.
 
     Args:
-        schedule: A learning-rate schedule that does not rise, or a number.
-        steps: Number of updates that the rise takes.
+        schedule: A learning rate schedule that never rises, or a number.
+        steps: Number of updates of the warm-up.
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If one is out of range.
+        ValueError: If an argument is out of range.
 
     Example:
         >>> from kseq.training import Warmup
@@ -189,37 +189,38 @@ def make_schedule(
     end_learning_rate: float | None = None,
     warmup_steps: int = 0,
 ) -> Any:
-    """Makes a learning-rate schedule by its name.
+    """Makes a learning rate schedule by its name.
 
-    All of them count updates (with accumulated gradients one for several batches).
+    Schedules count updates, not batches, with accumulated gradients too.
 
     Args:
-        name: One of these.
+        name: One of the following, at update t (from 0):
 
-            - `"constant"`: the same rate throughout.
-            - `"plateau"`: a `Plateau`, which a training lowers when it stalls.
+            - `"constant"`: `learning_rate`.
+            - `"plateau"`: a `Plateau`, which `kseq.train` lowers without improvement.
             - `"inverse_time"`: learning_rate / (1 + t / half_life).
             - `"inverse_sqrt"`: learning_rate / sqrt(1 + 3 t / half_life).
             - `"step"`: multiplied by `decay_rate` every `decay_steps` updates.
-            - `"cosine"`: along half a cosine, within `decay_steps` updates, to
-              `end_learning_rate`, where it stays.
-        learning_rate: Rate at first, or to which the warm-up leads.
-        half_life: For the inverse ones, the number of updates after which the rate is
-            halved. Sockeye and SageMaker count checkpoints instead: multiply theirs by
-            the updates from one checkpoint to the next.
-        decay_steps: For `"step"` and `"cosine"`, a number of updates.
-        decay_rate: For `"step"`, a factor in (0, 1).
-        end_learning_rate: For `"cosine"`, at most `learning_rate`. Default 0.
-        warmup_steps: Number of updates in which the rate rises in a straight line; see
-            `Warmup`. Default 0, no warm-up.
+            - `"cosine"`: half a cosine wave from `learning_rate` to
+              `end_learning_rate` over `decay_steps` updates, then constant.
+        learning_rate: Initial learning rate, or the one after the warm-up.
+        half_life: For `"inverse_time"` and `"inverse_sqrt"`: number of updates until
+            the learning rate is halved. Sockeye and SageMaker count checkpoints
+            instead; multiply by the number of updates between checkpoints.
+        decay_steps: For `"step"`: number of updates between decays. For `"cosine"`:
+            number of updates until the end of the decay.
+        decay_rate: For `"step"`: factor in (0, 1).
+        end_learning_rate: For `"cosine"`: at most `learning_rate`. Default: 0.
+        warmup_steps: Number of updates over which the learning rate rises linearly; see
+            `Warmup`. Default: 0.
 
     Returns:
-        A Keras `LearningRateSchedule`; for a constant without a warm-up a float.
+        A Keras `LearningRateSchedule`, or a float for a constant without warm-up.
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If the name is unknown, if an option is out of range or missing, or
-            if one is given that the schedule does not have.
+        ValueError: If the name is unknown, or an option is out of range, missing, or
+            not an option of the schedule.
 
     Example:
         >>> from kseq.training import make_schedule
@@ -279,13 +280,13 @@ def make_schedule(
 
 
 def find_plateau(schedule: Any) -> Plateau | None:
-    """Returns the `Plateau` of a schedule, within a `Warmup` too.
+    """Returns the `Plateau` in a schedule, which may be in a `Warmup`.
 
     Args:
-        schedule: What `make_schedule` returns.
+        schedule: A schedule or a number, as `make_schedule` returns.
 
     Returns:
-        The `Plateau`, or None if there is none.
+        The `Plateau`; None if there is none.
 
     Example:
         >>> from kseq.training import find_plateau, make_schedule
@@ -298,16 +299,16 @@ def find_plateau(schedule: Any) -> Plateau | None:
 
 
 def check_positive(name: str, value: Any, or_zero: bool = False) -> float:
-    """Returns a number above 0 as a float, or raises an error that names the argument.
+    """Returns an argument as a float after checking that it is above 0.
 
     Args:
         name: Name of the argument.
-        value: What the caller gave.
-        or_zero: Let 0 pass too. Default False.
+        value: Value of the argument.
+        or_zero: Allow 0. Default: False.
 
     Raises:
-        TypeError: If it is not a number.
-        ValueError: If it is not finite or not above 0.
+        TypeError: If the value is not a number.
+        ValueError: If the value is not finite or not above 0.
     """
     wanted = f"`{name}` must be a finite number {'of 0 or more' if or_zero else '> 0'}."
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -319,15 +320,15 @@ def check_positive(name: str, value: Any, or_zero: bool = False) -> float:
 
 
 def _check_options(name: str, given: dict[str, Any]) -> None:
-    """Refuses options that a schedule does not have, and asks for those it needs."""
+    """Raises ValueError for unknown or missing options of a schedule."""
     options = SCHEDULES[name]
     for option, value in given.items():
         if value is not None and option not in options:
-            own = ", ".join(f"`{each}`" for each in options) or "no option"
+            valid = ", ".join(f"`{each}`" for each in [*options, "warmup_steps"])
             owners = [repr(each) for each in SCHEDULES if option in SCHEDULES[each]]
             raise ValueError(
-                f"`{option}` is for the schedule {' or '.join(owners)}; {name!r} has "
-                f"{own} (and `warmup_steps`). Received: {option}={value!r}."
+                f"`{option}` is for the schedule {' or '.join(owners)}. The options of "
+                f"{name!r} are: {valid}. Received: {option}={value!r}."
             )
         if value is None and options.get(option):
             raise ValueError(f"The schedule {name!r} needs `{option}`.")

@@ -1,4 +1,4 @@
-"""Optimizers by name, with clipping and accumulated gradients."""
+"""Optimizers by name, with gradient clipping and gradient accumulation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,77 +7,62 @@ import keras
 from keras import ops
 
 from kseq._compat.keras import sum_slices
+from kseq._compat.keras_optimizers import ScheduleByUpdates, variable_index
 from kseq.config.checks import check_boolean, check_integer
 from kseq.training.learning_rates import check_positive
 
 
-class _Exact:
-    """What Keras 3.15 lacks to update by the true gradient, at the scheduled rate.
-
-    - Keras squares and clips the slices of an embedding's gradient one by one. Here
-      those of a token are summed before.
-    - With accumulated gradients Keras gives a schedule the number of batches. Here it
-      is the number of updates, as in `iterations`.
-    """
-
-    gradient_accumulation_steps: int | None
-    iterations: Any
-    _learning_rate: Any
+class _SumSlices(ScheduleByUpdates):
+    """Mixin for optimizers that sums the slices of an embedding's gradient first."""
 
     def apply(
         self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None
     ) -> None:
         super().apply([sum_slices(each) for each in grads], trainable_variables)  # type: ignore[misc]
 
-    def _get_current_learning_rate(self) -> Any:
-        rate = self._learning_rate
-        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-            return rate(self.iterations)
-        return super()._get_current_learning_rate()  # type: ignore[misc]
-
 
 @keras.saving.register_keras_serializable(package="kseq")
-class Adam(_Exact, keras.optimizers.Adam):
+class Adam(_SumSlices, keras.optimizers.Adam):
     """Keras's Adam, on gradients whose slices are summed."""
 
 
 @keras.saving.register_keras_serializable(package="kseq")
-class AdamW(_Exact, keras.optimizers.AdamW):
+class AdamW(_SumSlices, keras.optimizers.AdamW):
     """Keras's AdamW, on gradients whose slices are summed."""
 
 
 @keras.saving.register_keras_serializable(package="kseq")
-class Nadam(_Exact, keras.optimizers.Nadam):
+class Nadam(_SumSlices, keras.optimizers.Nadam):
     """Keras's Nadam, on gradients whose slices are summed."""
 
 
 @keras.saving.register_keras_serializable(package="kseq")
-class RMSprop(_Exact, keras.optimizers.RMSprop):
+class RMSprop(_SumSlices, keras.optimizers.RMSprop):
     """Keras's RMSprop, on gradients whose slices are summed."""
 
 
 @keras.saving.register_keras_serializable(package="kseq")
-class Adagrad(_Exact, keras.optimizers.Adagrad):
+class Adagrad(_SumSlices, keras.optimizers.Adagrad):
     """Keras's Adagrad, on gradients whose slices are summed."""
 
 
 @keras.saving.register_keras_serializable(package="kseq")
-class Adadelta(_Exact, keras.optimizers.Adadelta):
+class Adadelta(_SumSlices, keras.optimizers.Adadelta):
     """Keras's Adadelta, on gradients whose slices are summed."""
 
 
 @keras.saving.register_keras_serializable(package="kseq")
-class SGD(_Exact, keras.optimizers.SGD):
-    """Keras's SGD, on gradients whose slices are summed, with unit gain if wanted.
+class SGD(_SumSlices, keras.optimizers.SGD):
+    """Keras's SGD, on gradients whose slices are summed, with optional unit gain.
 
     Args:
-        learning_rate: Float or schedule. Default 0.01.
-        momentum: In [0, 1). Default 0.
-        nesterov: Look ahead along the momentum. Default False.
-        unit_gain: Let the momentum be a mean of gradients, v = m v + (1 - m) g, which
-            is as long as one of them; then w = w - learning_rate v. Default False, a
-            sum: 1 / (1 - m) times as long.
-        **kwargs: The further arguments of `keras.optimizers.SGD`.
+        learning_rate: Float or schedule. Default: 0.01.
+        momentum: In [0, 1). Default: 0.
+        nesterov: Use Nesterov momentum. Default: False.
+        unit_gain: Use a mean of gradients, v = m v + (1 - m) g, and the update
+            w = w - learning_rate v. The default is a sum of gradients, which is
+            1 / (1 - m) times as large. Default: False.
+        **kwargs: Further arguments of `keras.optimizers.SGD`.
     """
 
     def __init__(
@@ -97,7 +82,7 @@ class SGD(_Exact, keras.optimizers.SGD):
             return
         rate = ops.cast(learning_rate, variable.dtype)
         part = (1 - self.momentum) * ops.cast(gradient, variable.dtype)
-        mean = self.momentums[self._get_variable_index(variable)]
+        mean = self.momentums[variable_index(self, variable)]
         self.assign(mean, self.momentum * mean + part)
         step = self.momentum * mean + part if self.nesterov else mean
         self.assign_sub(variable, rate * step)
@@ -106,7 +91,7 @@ class SGD(_Exact, keras.optimizers.SGD):
         return {**super().get_config(), "unit_gain": self.unit_gain}
 
 
-# The parameters that each optimizer has of its own.
+# The class of each optimizer, and the options that not all optimizers have.
 OPTIMIZERS: dict[str, tuple[type[Any], tuple[str, ...]]] = {
     "adam": (Adam, ("beta_1", "beta_2", "epsilon")),
     "adamw": (AdamW, ("beta_1", "beta_2", "epsilon")),
@@ -136,43 +121,47 @@ def make_optimizer(
 ) -> Any:
     """Makes an optimizer by its name.
 
-    It is Keras's own, but that repeated tokens enter an embedding's gradient as one
-    sum, and that schedules count updates, not batches, where gradients are accumulated.
+    It differs from Keras's optimizer in two ways. The gradients of a repeated token of
+    an embedding are summed first. With accumulated gradients, schedules count updates,
+    not batches.
 
-    CNTK gives a momentum as a time constant in samples and a rate per sample: a
-    minibatch of 72 tokens, time constant 1100 and rate 0.007 are `momentum =
-    exp(-72 / 1100)`, `unit_gain = True` and `learning_rate = 72 * 0.007`, as in the
-    example; its clipping at 2.3 per sample with truncation is `clipvalue = 2.3`.
+    CNTK specifies the momentum as a time constant in samples, and the learning rate per
+    sample. For a minibatch of 72 tokens, a time constant of 1100 and a learning rate of
+    0.007, use `momentum = exp(-72 / 1100)`, `unit_gain = True` and `learning_rate = 72
+    * 0.007`, as in the example. For its clipping at 2.3 per sample with truncation, use
+    `clipvalue = 2.3`.
 
     Args:
         name: `"adam"`, `"adamw"`, `"nadam"`, `"sgd"`, `"rmsprop"`, `"adagrad"` or
             `"adadelta"`.
-        learning_rate: A number, or a Keras schedule, as `make_schedule` returns it.
-        momentum: In [0, 1), for `"sgd"` and `"rmsprop"`. Default 0.
-        nesterov: For `"sgd"` with momentum: look ahead along it. Default False.
+        learning_rate: A number, or a Keras schedule, such as `make_schedule` returns.
+        momentum: For `"sgd"` and `"rmsprop"`: in [0, 1). Default: 0.
+        nesterov: For `"sgd"` with momentum: use Nesterov momentum. Default: False.
         unit_gain: For `"sgd"` with momentum: a mean of gradients, v = m v + (1 - m) g,
-            instead of a sum, v = m v + g. Default False.
-        beta_1: In [0, 1), decay of the first moment: for the three Adams. Default 0.9.
-        beta_2: In [0, 1), decay of the second moment: for them. Default 0.999.
-        rho: In [0, 1), decay of the mean square: for `"rmsprop"`, default 0.9, and
-            `"adadelta"`, default 0.95.
-        epsilon: What the denominator is kept from 0 by, not for `"sgd"`. Default 1e-7
-            (PyTorch's Adam has 1e-8).
-        weight_decay: With each update every weight loses this part, times the learning
-            rate: decoupled from the gradient. Default none; for `"adamw"` 0.004.
+            instead of a sum, v = m v + g. Default: False.
+        beta_1: For `"adam"`, `"adamw"` and `"nadam"`: decay rate of the first moment,
+            in [0, 1). Default: 0.9.
+        beta_2: For the same optimizers: decay rate of the second moment, in [0, 1).
+            Default: 0.999.
+        rho: For `"rmsprop"` and `"adadelta"`: decay rate of the mean square, in [0, 1).
+            Default: 0.9 and 0.95.
+        epsilon: For all but `"sgd"`: constant that keeps the denominator above 0.
+            Default: 1e-7 (1e-8 in PyTorch's Adam).
+        weight_decay: Decoupled weight decay: each update subtracts this part of every
+            weight, times the learning rate. Default: none; 0.004 for `"adamw"`.
         global_clipnorm: Maximum global gradient norm, as PyTorch's `clip_grad_norm_`.
             Default: no clipping.
         clipvalue: Maximum absolute value of a gradient element. Default: no clipping.
-        accumulation_steps: Number of batches an update is made of, by the mean of their
-            gradients, which is clipped once. Default 1.
+        accumulation_steps: Number of batches for an update. Their mean gradient is
+            clipped once. Default: 1.
 
     Returns:
         A Keras optimizer.
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If the name is unknown, if an argument is out of range or the
-            optimizer does not have it, or if both clippings are asked for.
+        ValueError: If the name is unknown, an argument is out of range or not an option
+            of the optimizer, or both `global_clipnorm` and `clipvalue` are given.
 
     Example:
         >>> import math
@@ -198,7 +187,7 @@ def make_optimizer(
             f"`name` must be one of {', '.join(map(repr, OPTIMIZERS))}. "
             f"Received: {name!r}."
         )
-    maker, own = OPTIMIZERS[name]
+    optimizer_class, options = OPTIMIZERS[name]
     given: dict[str, Any] = {
         "momentum": momentum,
         "nesterov": check_boolean("nesterov", nesterov) or None,
@@ -210,13 +199,14 @@ def make_optimizer(
     }
     given = {key: value for key, value in given.items() if value is not None}
     for key, value in given.items():
-        if key not in own:
+        if key not in options:
+            valid = ", ".join(f"`{each}`" for each in options)
             raise ValueError(
-                f"The optimizer {name!r} has no `{key}`; it has "
-                f"{', '.join(f'`{each}`' for each in own)}. Received: {key}={value!r}."
+                f"The optimizer {name!r} has no `{key}`. Its options are: {valid}. "
+                f"Received: {key}={value!r}."
             )
         if key in ("momentum", "beta_1", "beta_2", "rho"):
-            given[key] = _check_share(key, value)
+            given[key] = _check_decay_rate(key, value)
     if epsilon is not None:
         given["epsilon"] = check_positive("epsilon", epsilon)
     if (nesterov or unit_gain) and not momentum:
@@ -224,7 +214,7 @@ def make_optimizer(
         raise ValueError(f"`{key}` needs a `momentum` above 0. Received: {momentum}.")
     if global_clipnorm is not None and clipvalue is not None:
         raise ValueError(
-            "Give `global_clipnorm` or `clipvalue`, not both. Received: "
+            "Pass only one of `global_clipnorm` and `clipvalue`. Received: "
             f"global_clipnorm={global_clipnorm}, clipvalue={clipvalue}."
         )
     if global_clipnorm is not None:
@@ -240,11 +230,11 @@ def make_optimizer(
         given["gradient_accumulation_steps"] = None if steps == 1 else steps
     if not isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
         learning_rate = check_positive("learning_rate", learning_rate)
-    return maker(learning_rate=learning_rate, **given)
+    return optimizer_class(learning_rate=learning_rate, **given)
 
 
-def _check_share(name: str, value: Any) -> float:
-    share = check_positive(name, value, or_zero=True)
-    if share >= 1:
+def _check_decay_rate(name: str, value: Any) -> float:
+    rate = check_positive(name, value, or_zero=True)
+    if rate >= 1:
         raise ValueError(f"`{name}` must be in [0, 1). Received: {value}.")
-    return share
+    return rate

@@ -1,4 +1,4 @@
-"""How a training run shows itself, and what may interrupt it."""
+"""The log and the signals of a training run."""
 
 import contextlib
 import logging
@@ -14,24 +14,24 @@ from tqdm import tqdm
 from kseq.progress import on_terminal, silent
 
 log = logging.getLogger("kseq")
-# What marks the records of the log that a progress bar shows as well.
+# Marks log records that duplicate a progress bar.
 PROGRESS = "is_progress"
 
 
 def checkpoint_line(
-    row: Mapping[str, Any], measured: Sequence[str], is_best: bool
+    row: Mapping[str, Any], metrics: Sequence[str], is_best: bool
 ) -> str:
-    """Returns what is logged of a checkpoint.
+    """Returns the log line of a checkpoint.
 
     Args:
-        row: Its figures.
-        measured: Names of what was measured on the validation data.
-        is_best: Whether it is the best so far.
+        row: Its row of `metrics.csv`.
+        metrics: Names of the validation metrics.
+        is_best: Whether it is the best checkpoint so far.
     """
-    figures = ", ".join(f"{name} {row[f'valid_{name}']:.6g}" for name in measured)
+    values = ", ".join(f"{name} {row[f'valid_{name}']:.6g}" for name in metrics)
     return (
         f"checkpoint {row['checkpoint']}, {row['updates']} updates, epoch "
-        f"{row['epoch']:.2f}, {row['seconds']:.0f} s: {figures}; in training "
+        f"{row['epoch']:.2f}, {row['seconds']:.0f} s: {values}; in training "
         f"loss {row['train_loss']:.6g}, perplexity {row['train_perplexity']:.6g}, "
         f"learning rate {row['learning_rate']:.3g}, "
         f"{row['tokens_per_second']:,.0f} tokens/s" + (" (best)" if is_best else "")
@@ -40,13 +40,13 @@ def checkpoint_line(
 
 @contextlib.contextmanager
 def first_signal(handle: Callable[[int], None]) -> Iterator[None]:
-    """Calls `handle` at the first SIGINT or SIGTERM; a second one ends the program.
+    """Handles the first SIGINT or SIGTERM; a second one ends the program.
 
     Args:
-        handle: Takes the number of the signal.
+        handle: Called with the number of the signal.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python lets no other thread set handlers
+        yield  # only the main thread can set handlers
         return
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in numbers}
@@ -65,34 +65,33 @@ def first_signal(handle: Callable[[int], None]) -> Iterator[None]:
             signal.signal(number, before[number])
 
 
-class _ThroughBar(logging.Handler):
-    """Writes to stderr without tearing a progress bar."""
+class _StderrHandler(logging.Handler):
+    """Writes to stderr above a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # A bar shows the same.
         if getattr(record, PROGRESS, False) and on_terminal(sys.stderr):
             return
-        # Nobody can be told where stderr fails, and the run goes on.
+        # The run continues if stderr is closed.
         with contextlib.suppress(OSError, ValueError, AttributeError):
             tqdm.write(self.format(record), file=sys.stderr)
 
 
 @contextlib.contextmanager
 def logging_to(path: pathlib.Path | None, verbose: bool) -> Iterator[None]:
-    """Sends the log to a file and, where wanted, to stderr.
+    """Writes the log to a file and to stderr.
 
     Args:
-        path: The file; None for none.
-        verbose: Whether to stderr too. If not, no other progress is shown either.
+        path: The file. None: no file.
+        verbose: Write to stderr. If False, no other progress is shown either.
     """
     handlers: list[logging.Handler] = []
     if path is not None:
-        to_file = logging.FileHandler(path, encoding="utf-8")
-        to_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        handlers.append(to_file)
+        file_handler = logging.FileHandler(path, encoding="utf-8")
+        file_handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        handlers.append(file_handler)
     if verbose:
-        handlers.append(_ThroughBar())
-    level, passes_on = log.level, log.propagate
+        handlers.append(_StderrHandler())
+    level, propagate = log.level, log.propagate
     log.setLevel(logging.INFO)
     log.propagate = False
     for handler in handlers:
@@ -105,4 +104,4 @@ def logging_to(path: pathlib.Path | None, verbose: bool) -> Iterator[None]:
             log.removeHandler(handler)
             handler.close()
         log.setLevel(level)
-        log.propagate = passes_on
+        log.propagate = propagate

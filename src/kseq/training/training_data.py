@@ -1,8 +1,7 @@
-"""From the data that settings tell of to ids: reading, vocabularies, encoding."""
+"""The data of a training run: reading, vocabularies, encoding."""
 
 import dataclasses
 import logging
-import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -22,13 +21,13 @@ from kseq.data import (
 )
 from kseq.data.tokenizers import CharacterTokenizer
 from kseq.data.tokenizers import train as train_tokenizer
-from kseq.data.vocabulary_files import load_vocabulary
-from kseq.special_tokens import SPECIAL_TOKENS
+from kseq.data.vocabulary import SPECIAL_TOKENS
+from kseq.saving import load_vocabularies
 from kseq.storage.model_folder import ModelFolder
 
 log = logging.getLogger("kseq")
 
-# What a split of a public corpus is called there.
+# Names of the splits of public corpora.
 _SPLITS = {
     "cmudict": {"train": "train", "validation": "dev", "test": "test"},
     "multi30k": {"train": "train", "validation": "val", "test": "test"},
@@ -38,11 +37,11 @@ _TOKENIZERS = {"cmudict": ("characters", "whitespace")}
 
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
-    """What a run trains and validates on.
+    """The data of a training run.
 
     Attributes:
-        examples: Ids to train on.
-        validation: Source texts and target texts to validate on.
+        examples: The training data.
+        validation: Source texts and target texts of the validation data.
     """
 
     examples: Examples | ShardedExamples
@@ -50,32 +49,35 @@ class TrainingData:
 
 
 def open_corpus(settings: DataSettings, part: str = "train") -> Corpus:
-    """Returns the reader of the data that settings tell of.
+    """Opens the data that settings specify.
 
     Args:
         settings: `DataSettings`.
-        part: `"train"` (default), `"validation"` or, of a public corpus, `"test"`.
+        part: `"train"`, `"validation"` or, for a public corpus, `"test"`. Default:
+            `"train"`.
 
     Raises:
-        ValueError: If settings do not tell of any.
+        ValueError: If the settings specify no data, or prepared data.
         OSError: If a file is missing.
     """
     prefix = "validation_" if part == "validation" else ""
     kind = settings.validation_kind if prefix else settings.kind
 
-    def of(name: str) -> Any:
+    def setting(name: str) -> Any:
         return getattr(settings, f"{prefix}{name}")
 
     if kind == "parallel":
-        return read_parallel(of("source"), of("target"), on_invalid=settings.on_invalid)
+        return read_parallel(
+            setting("source"), setting("target"), on_invalid=settings.on_invalid
+        )
     if kind == "table":
         columns = [settings.source_column, settings.target_column]
         if not settings.table_header:
             columns = [_column(column) for column in columns]
-        return read_table(of("table"), *columns, header=settings.table_header)
+        return read_table(setting("table"), *columns, header=settings.table_header)
     if kind == "ctf":
         return read_ctf(
-            of("ctf"), str(settings.source_symbols), settings.target_symbols
+            setting("ctf"), str(settings.source_symbols), settings.target_symbols
         )
     if kind == "corpus":
         split = _SPLITS[str(settings.corpus)][part]
@@ -87,34 +89,40 @@ def open_corpus(settings: DataSettings, part: str = "train") -> Corpus:
             target=settings.target_language or "en",
             folder=settings.data,
         )
-    raise ValueError(f"There are no texts in prepared data, '{settings.prepared}'.")
+    raise ValueError(f"The prepared data in '{settings.prepared}' has no texts.")
 
 
-def read_data(settings: DataSettings, place: ModelFolder | None = None) -> TrainingData:
-    """Reads what a run trains and validates on, and logs what it has met.
+def read_data(
+    settings: DataSettings, folder: ModelFolder | None = None
+) -> TrainingData:
+    """Reads and encodes the data of a run, and logs a summary.
 
     Args:
         settings: `DataSettings`.
-        place: Folder of a run that goes on, whose vocabularies are taken. Default:
-            they are built.
+        folder: Model folder of a resumed run, with its vocabularies. Default: build the
+            vocabularies.
 
     Raises:
         OSError: If a file is missing.
-        ValueError: If the data are not what they should be.
+        ValueError: If the data is invalid.
     """
     validation = open_corpus(settings, "validation")
     texts = validation.lists()
     log.info("validation: %s (%s)", validation.report(), ", ".join(validation.files))
     if not texts[0]:
-        raise ValueError("The validation data must have a pair. Received: none.")
+        raise ValueError("The validation data must hold a pair. Received: none.")
     if settings.kind == "prepared":
-        folder = pathlib.Path(str(settings.prepared))
-        home = ModelFolder(folder)
-        vocabs = _saved(home)
-        return TrainingData(ShardedExamples.open(folder / "shards", *vocabs), texts)
+        prepared = ModelFolder(str(settings.prepared))
+        vocabs = load_vocabularies(prepared)
+        examples = ShardedExamples.open(prepared.path / "shards", *vocabs)
+        return TrainingData(examples, texts)
     corpus = open_corpus(settings)
-    vocabs = build_vocabularies(settings, corpus) if place is None else _saved(place)
-    examples, counts = encode_pairs(
+    vocabs = (
+        build_vocabularies(settings, corpus)
+        if folder is None
+        else load_vocabularies(folder)
+    )
+    encoded, counts = encode_pairs(
         corpus,
         *vocabs,
         max_source_length=settings.max_source_length,
@@ -125,7 +133,7 @@ def read_data(settings: DataSettings, place: ModelFolder | None = None) -> Train
     if counts.dropped or counts.truncated:
         log.info(
             "too long, over %d source or %d target tokens: %d dropped, %d truncated; "
-            "the longest have %d and %d",
+            "longest source %d, longest target %d",
             settings.max_source_length,
             settings.max_target_length,
             counts.dropped,
@@ -137,24 +145,24 @@ def read_data(settings: DataSettings, place: ModelFolder | None = None) -> Train
     for side, vocab in zip(("sources", "targets"), vocabs, strict=True):
         if vocab.width is not None:
             log.info("%s: right-justified to %d characters", side, vocab.width)
-    return TrainingData(examples, texts)
+    return TrainingData(encoded, texts)
 
 
 def build_vocabularies(
     settings: DataSettings, corpus: Corpus
 ) -> tuple[Vocabulary, Vocabulary]:
-    """Builds the vocabularies of a corpus, or loads those that settings name.
+    """Builds the vocabularies of a corpus, or loads the ones that settings name.
 
-    If all texts of a side are right-justified, its vocabulary gets their width. This
-    needs the tokenizer `"characters"`, texts with the same number of characters, some
-    that begin with a space, and none that ends with a space.
+    If all texts of a side are right-justified, its vocabulary gets their width. Texts
+    are right-justified if the tokenizer is `"characters"`, all texts have the same
+    number of characters, some begin with a space, and none ends with one.
 
     Args:
         settings: `DataSettings`.
-        corpus: The training data; it is read several times, never into memory.
+        corpus: The training data. It is read several times, never into memory.
 
     Returns:
-        Those of the sources and of the targets.
+        The source vocabulary and the target vocabulary.
     """
     if settings.symbols_vocab:
         source = ctf_vocabulary(str(settings.source_symbols))
@@ -180,8 +188,8 @@ def build_vocabularies(
     if settings.shared_vocab:
         if names[0] != names[1]:
             raise ValueError(
-                "`shared_vocab` must be False where the sides are cut differently. "
-                f"Received: {names[0]!r} and {names[1]!r}."
+                "`shared_vocab` needs the same tokenizer for both sides. Received: "
+                f"{names[0]!r} and {names[1]!r}."
             )
         tokenizer = train_tokenizer(names[0], both(), settings.lower_case)
         shared = Vocabulary.build(both(), tokenizer, **limits)
@@ -218,16 +226,8 @@ def _justified(vocab: Vocabulary, texts: Iterable[str]) -> Vocabulary:
     )
 
 
-def _saved(place: ModelFolder) -> tuple[Vocabulary, Vocabulary]:
-    config = place.read_config()
-    return (
-        load_vocabulary(place.path, "source", config["source_vocab"]),
-        load_vocabulary(place.path, "target", config["target_vocab"]),
-    )
-
-
 def _column(column: str | None) -> Any:
-    """Returns a column of a table without a header: an index."""
+    """Returns the index of a column of a table without a header."""
     if column is None:
         return None
     if not column.isdigit():

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras_tuner
 
-from kseq.training.divergence import has_diverged
+from kseq.training.early_stopping import has_diverged
 
 # Of two equal scores, the one with the lower value of this metric is better.
 LOSS = "val_loss"
