@@ -21,8 +21,8 @@ from kseq.data import (
 )
 from kseq.data.tokenizers import CharacterTokenizer
 from kseq.data.tokenizers import train as train_tokenizer
-from kseq.data.vocabulary import SPECIAL_TOKENS
 from kseq.saving import load_vocabularies
+from kseq.special_tokens import SPECIAL_TOKENS
 from kseq.storage.model_folder import ModelFolder
 
 log = logging.getLogger("kseq")
