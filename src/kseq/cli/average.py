@@ -7,7 +7,7 @@ from typing import Any, Literal
 from kseq.cli.output_files import add_output_arguments, new_folder
 from kseq.cli.parsing import Parser
 from kseq.cli.printing import add_json_argument, print_json
-from kseq.cli.tensorflow_notices import load_tensorflow
+from kseq.cli.tensorflow_import import load_tensorflow
 from kseq.cli.training_history import read_history
 from kseq.cli.usage_errors import UsageError, check_positive
 from kseq.config.training import METRICS, higher_is_better

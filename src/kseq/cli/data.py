@@ -11,7 +11,7 @@ from kseq.cli.data_arguments import SHORT_FLAGS, read_data_settings
 from kseq.cli.output_files import check_new_files, new_folder
 from kseq.cli.parsing import Parser, add_settings
 from kseq.cli.printing import add_json_argument, align, print_json, say
-from kseq.cli.tensorflow_notices import load_tensorflow
+from kseq.cli.tensorflow_import import load_tensorflow
 from kseq.cli.usage_errors import UsageError, as_usage_errors
 from kseq.config.checks import nearest_name
 from kseq.config.data import DataSettings

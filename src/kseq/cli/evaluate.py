@@ -15,7 +15,7 @@ from kseq.cli.model_arguments import (
 from kseq.cli.parsing import Parser, add_settings
 from kseq.cli.printing import add_json_argument, align, print_json, say
 from kseq.cli.standard_streams import standard_input
-from kseq.cli.tensorflow_notices import load_tensorflow
+from kseq.cli.tensorflow_import import load_tensorflow
 from kseq.cli.usage_errors import UsageError, check_positive
 from kseq.config.data import DataSettings
 from kseq.config.training import METRICS, MODEL_METRICS, TEXT_METRICS

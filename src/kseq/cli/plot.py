@@ -6,7 +6,7 @@ from typing import Any
 
 from kseq.cli.parsing import Parser
 from kseq.cli.printing import say
-from kseq.cli.tensorflow_notices import load_tensorflow
+from kseq.cli.tensorflow_import import load_tensorflow
 from kseq.cli.training_history import read_history
 from kseq.cli.usage_errors import UsageError
 from kseq.config.training import METRICS

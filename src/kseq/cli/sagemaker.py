@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kseq.cli.parsing import Parser
 from kseq.cli.serve import bind, listen
-from kseq.cli.tensorflow_notices import load_tensorflow
+from kseq.cli.tensorflow_import import load_tensorflow
 from kseq.cli.usage_errors import UsageError
 from kseq.serving import check_installed
 

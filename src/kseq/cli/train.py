@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from kseq.cli.data_arguments import SHORT_FLAGS
 from kseq.cli.parsing import Parser, add_settings, select_settings
 from kseq.cli.printing import say
-from kseq.cli.tensorflow_notices import load_tensorflow
+from kseq.cli.tensorflow_import import load_tensorflow
 from kseq.cli.usage_errors import UsageError, as_usage_errors
 from kseq.config.architecture import Seq2SeqConfig
 from kseq.config.checks import nearest_name

@@ -13,7 +13,7 @@ from kseq.cli.config_files import YamlLoader
 from kseq.cli.data_arguments import SHORT_FLAGS, read_data_settings
 from kseq.cli.parsing import Parser, add_settings
 from kseq.cli.printing import add_json_argument, frame_to_records, print_json, say
-from kseq.cli.tensorflow_notices import load_tensorflow
+from kseq.cli.tensorflow_import import load_tensorflow
 from kseq.cli.usage_errors import as_usage_errors
 from kseq.config.data import DataSettings
 from kseq.storage.atomic_files import whole_file
