@@ -65,7 +65,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    print("| source | reversed | rate | first character given | all | whole sums |")
+    print(
+        "| source | reversed | learning rate | first character given | all positions "
+        "| whole sums |"
+    )
     print("|---|---|---|---|---|---|")
     for representation, reverse, cosine in itertools.product(
         ("one_hot", "embedding"), (False, True), (False, True)
