@@ -1,10 +1,10 @@
-"""The descriptions that boto3 sends to SageMaker: a job, an endpoint, requests.
+"""Runs a training job and an endpoint on Amazon SageMaker with boto3.
 
     python examples/sagemaker/cloud.py --bucket BUCKET --role ROLE --image IMAGE
 
-uploads `rec/*`, runs a training job, deploys its model, translates one sentence, draws
-its attention weights and deletes the endpoint. It needs boto3 and an account; the
-functions that describe what is sent need neither.
+Uploads `rec/*`, runs a training job, deploys its model, translates one sentence, draws
+its attention weights and deletes the endpoint. Needs boto3 and an account. The
+functions `training_job` and `request` need neither.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def training_job(
                 for metric in METRICS
             ],
         },
-        # SageMaker takes strings alone.
+        # SageMaker accepts only strings.
         "HyperParameters": {k: str(v) for k, v in hyperparameters.items()},
         "InputDataConfig": [
             {
@@ -54,7 +54,7 @@ def training_job(
             for channel in dict.fromkeys(CHANNELS.values())
         ],
         "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/output"},
-        # With it a job that was interrupted goes on.
+        # An interrupted job resumes from this folder.
         "CheckpointConfig": {"S3Uri": f"s3://{bucket}/checkpoints/{name}"},
         "ResourceConfig": {
             "InstanceType": "ml.c5.4xlarge",
@@ -77,11 +77,15 @@ def request(texts: list[str], attention: bool = False) -> dict[str, str]:
 
 def main() -> None:
     """Uploads, trains, deploys, translates and deletes the endpoint."""
-    parser = argparse.ArgumentParser(description="A job and an endpoint of SageMaker.")
+    parser = argparse.ArgumentParser(description="Run a SageMaker job and endpoint.")
     parser.add_argument("--bucket", required=True)
     parser.add_argument("--role", required=True, help="ARN of the execution role")
-    parser.add_argument("--image", required=True, help="of the Dockerfile, in ECR")
-    parser.add_argument("--data", default="rec", help="from `kseq data recordio`")
+    parser.add_argument(
+        "--image", required=True, help="image in ECR, built from the Dockerfile"
+    )
+    parser.add_argument(
+        "--data", default="rec", help="folder that `kseq data recordio` has written"
+    )
     parser.add_argument("--text", default="a man is riding a bike .")
     args = parser.parse_args()
 
@@ -98,11 +102,11 @@ def main() -> None:
     )
     sagemaker.create_training_job(**job)
     sagemaker.get_waiter("training_job_completed_or_stopped").wait(TrainingJobName=name)
-    done = sagemaker.describe_training_job(TrainingJobName=name)
+    finished_job = sagemaker.describe_training_job(TrainingJobName=name)
 
     model = {
         "Image": args.image,
-        "ModelDataUrl": done["ModelArtifacts"]["S3ModelArtifacts"],
+        "ModelDataUrl": finished_job["ModelArtifacts"]["S3ModelArtifacts"],
     }
     sagemaker.create_model(
         ModelName=name, PrimaryContainer=model, ExecutionRoleArn=args.role
@@ -119,21 +123,21 @@ def main() -> None:
     sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
     try:
         sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=name)
-        answer = boto3.client("sagemaker-runtime").invoke_endpoint(
+        response = boto3.client("sagemaker-runtime").invoke_endpoint(
             EndpointName=name, **request([args.text], attention=True)
         )
-        (found,) = json.loads(answer["Body"].read())["predictions"]
-        print(found["target"])
-        draw(args.text, found, "attention.png")
+        (prediction,) = json.loads(response["Body"].read())["predictions"]
+        print(prediction["target"])
+        draw(args.text, prediction, "attention.png")
     finally:
-        # An endpoint costs money for as long as it exists.
+        # An endpoint costs money as long as it exists.
         sagemaker.delete_endpoint(EndpointName=name)
         sagemaker.delete_endpoint_config(EndpointConfigName=name)
         sagemaker.delete_model(ModelName=name)
 
 
 def draw(text: str, prediction: dict[str, Any], path: str) -> None:
-    """Draws the attention weights of an answer."""
+    """Draws the attention weights of a prediction."""
     from kseq.plotting import attention_map
 
     matrix = prediction["matrix"]  # (target, source)
