@@ -1,13 +1,16 @@
-"""How soon each kind of attention learns to copy and to reverse, and how fast.
+"""Number of updates that each kind of attention needs to learn to copy or reverse.
 
     python benchmarks/attention.py [--task copy|reverse] [--json]
 
-Trains a model for each kind of attention, with and without input feeding, until 99 % of
-the development sequences are right in every symbol, looked at every 100 updates (under
-teacher forcing: greedy decoding gets just those right), or until `--max-updates`.
-Sizes are those of the presets `sockeye-seqcopy` and `joeynmt-rnn`, the rate a constant
-0.003, the batches of 64. Printed are the updates, the seconds of the training steps,
-and the whole-sequence accuracy by greedy decoding on lengths that training never saw.
+Trains a model for each kind of attention, with and without input feeding. Training
+stops when 99 % of the development sequences are right in every symbol, measured every
+100 updates, or at `--max-updates`. (The accuracy is measured under teacher forcing;
+greedy decoding gets the same sequences right.) Sizes are those of the presets
+`sockeye-seqcopy` and `joeynmt-rnn`, the learning rate is constant, 0.003, and batches
+have 64 pairs.
+
+Prints the number of updates, the time of the training steps in seconds, and the
+whole-sequence accuracy of greedy decoding on lengths that are not in the training data.
 """
 
 import argparse
@@ -37,11 +40,11 @@ TASKS = {"copy": CopyTask, "reverse": ReverseTask}
 UNSEEN = {"copy": [(1, 9), (31, 45), (46, 60)], "reverse": [(26, 30), (31, 45)]}
 
 
-class UntilRight(keras.callbacks.Callback):
-    """Stops the training when 99 % of the development sequences are right."""
+class StopWhenRight(keras.callbacks.Callback):
+    """Stops training when 99 % of the development sequences are right."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Looks at what the development set gave."""
+        """Reads the accuracy on the development set."""
         self.epochs = epoch + 1
         self.accuracy = (logs or {})["val_sequence_accuracy"]
         self.model.stop_training = self.accuracy >= 0.99
@@ -50,7 +53,7 @@ class UntilRight(keras.callbacks.Callback):
 def measure(
     name: str, kind: str, input_feeding: bool, args: argparse.Namespace
 ) -> dict[str, Any]:
-    """Trains one model; returns a row of the table."""
+    """Trains one model and returns a row of the table."""
     task = TASKS[name]()
     train, dev = task.split(args.train_size, args.dev_size, seed=args.seed)
     keras.utils.set_random_seed(args.seed)
@@ -59,7 +62,7 @@ def measure(
             PRESETS[name],
             attention=None if kind == "none" else kind,
             input_feeding=input_feeding,
-            # The dot product needs a query as wide as the memory, or projections.
+            # The dot product needs equal widths of query and memory, or projections.
             attention_units=64 if kind in ("dot", "scaled_dot") else None,
             hidden_dropout=args.hidden_dropout,
             recurrent_dropout=args.recurrent_dropout,
@@ -70,13 +73,13 @@ def measure(
         optimizer=keras.optimizers.Adam(args.learning_rate, global_clipnorm=1.0),
         metrics=["sequence_accuracy"],
     )
-    until, times = UntilRight(), StepTimes()
+    stopping, times = StopWhenRight(), StepTimes()
     model.fit(
         train.dataset(args.batch_size, seed=args.seed, repeat=True),
         steps_per_epoch=args.every,
         epochs=args.max_updates // args.every,
         validation_data=dev.dataset(500, shuffle=False),
-        callbacks=[until, times],
+        callbacks=[stopping, times],
         verbose=0,
     )
     unseen = {}
@@ -92,17 +95,17 @@ def measure(
         "task": name,
         "attention": kind,
         "input_feeding": input_feeding,
-        "reached": bool(until.accuracy >= 0.99),
-        "updates": until.epochs * args.every,
+        "reached": bool(stopping.accuracy >= 0.99),
+        "updates": stopping.epochs * args.every,
         "seconds": times.total,
-        "accuracy": float(until.accuracy),
+        "accuracy": float(stopping.accuracy),
         "unseen": unseen,
     }
 
 
 def main() -> None:
-    """Prints the table row by row, or JSON."""
-    parser = argparse.ArgumentParser(description="Kinds of attention compared.")
+    """Prints the table row by row, or JSON at the end."""
+    parser = argparse.ArgumentParser(description="Compare the kinds of attention.")
     parser.add_argument("--task", choices=TASKS, default="copy")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--train-size", type=int, default=50_000)
@@ -131,11 +134,11 @@ def main() -> None:
             rows.append(row)
             if args.json:
                 continue
-            more = "" if row["reached"] else "> "
+            prefix = "" if row["reached"] else "> "
             cells = [
                 row["attention"],
                 "yes" if row["input_feeding"] else "no",
-                f"{more}{row['updates']}",
+                f"{prefix}{row['updates']}",
                 f"{row['seconds']:.0f}",
                 f"{row['accuracy']:.3f}",
                 *(f"{row['unseen'][each]:.3f}" for each in lengths),

@@ -1,22 +1,22 @@
-"""How fast kseq decodes, beside the Keras tutorial's loop and a good PyTorch loop.
+"""Decoding speed of kseq, the Keras tutorial's loop and a good PyTorch loop.
 
     python benchmarks/decoding.py [--workload addition g2p multi30k] [--json]
 
-All contestants decode the same sources with the same random weights, in the same
-batches, and give outputs of the same lengths: the model's `</s>` is so unlikely that
-none ends but at its maximum length. In each round every contestant decodes all
-sources of a measurement, in turn; the ratios (their time over that of kseq) are
-medians over the rounds. The PyTorch loop needs `pip install "kseq[bench]"`.
+All contestants decode the same sources in the same batches, with the same random
+weights. Their outputs have the same lengths: `</s>` is so unlikely that every output
+ends at its maximum length. In each round the contestants take turns to decode all
+sources of a measurement. A ratio is the time of a contestant divided by the time of
+kseq, as the median over the rounds. The PyTorch loop needs `pip install "kseq[bench]"`.
 
 - `keras_tutorial`: the loop of Keras's "ten-minute introduction to sequence-to-sequence
   learning": `predict` for the encoder, then `predict` for each token; greedy.
 - `torch`: packed encoder, memory projected once, all hypotheses in one batch, one top-k
-  over width times vocabulary, states reordered, finished sources dropped; in
+  over beam width times vocabulary, states reordered, finished sources dropped; in
   `inference_mode` with two threads.
 
-`gemm_share` is the part of kseq's time that its matrix products alone would take: those
-of the encoder and of the folded decoder for every hypothesis, at the rates of bare
-products of these shapes, measured in the same run.
+`gemm_share` is the share of kseq's time that its matrix products alone would take:
+those of the encoder and of the precomputed step, for every hypothesis. The speed of
+products of these shapes is measured in the same run.
 """
 
 import argparse
@@ -37,23 +37,23 @@ import kseq
 from kseq.decoding import BeamSearch, Greedy
 
 torch: Any = None
-with contextlib.suppress(ImportError):  # its column is left out
+with contextlib.suppress(ImportError):  # without it, its column stays empty
     torch = importlib.import_module("torch")
 
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """Sources, the longest outputs, and the model to decode them with."""
+    """Sources, the lengths of their outputs, and the settings of the model."""
 
     sources: np.ndarray
-    lengths: np.ndarray  # of the outputs, all cut there
+    lengths: np.ndarray  # maximum length of each output, which it always reaches
     settings: dict[str, Any]
     batch_size: int
     searches: list[str]
 
 
 def addition(count: int | None) -> Workload:
-    """Sums of three digits, one-hot, 128 units."""
+    """Returns sums of three digits, one-hot, for a model with 128 units."""
     task = kseq.data.AdditionTask(digits=3)
     examples = task.sample(count or 10_000, seed=0)
     return Workload(
@@ -71,11 +71,11 @@ def addition(count: int | None) -> Workload:
 
 
 def g2p(count: int | None) -> Workload:
-    """Words of 2 to 20 letters: biLSTM of 2 x 256, LSTM of 256 with attention."""
-    draw = np.random.default_rng(0)
-    lengths = draw.integers(2, 21, count or 12_000)
+    """Returns words of 2 to 20 letters, for a decoder with attention."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(2, 21, count or 12_000)
     return Workload(
-        _sources(draw, lengths, 33),
+        _draw_sources(rng, lengths, 33),
         lengths + 1,
         {
             "source_vocab_size": 33,
@@ -92,11 +92,11 @@ def g2p(count: int | None) -> Workload:
 
 
 def multi30k(count: int | None) -> Workload:
-    """Sentences of 4 to 30 words: biLSTM of 2 x 256, LSTM of 512 with input feeding."""
-    draw = np.random.default_rng(0)
-    lengths = np.clip(np.rint(draw.normal(12, 4, count or 1000)), 4, 30).astype(int)
+    """Returns sentences of 4 to 30 words, for a decoder with input feeding."""
+    rng = np.random.default_rng(0)
+    lengths = np.clip(np.rint(rng.normal(12, 4, count or 1000)), 4, 30).astype(int)
     return Workload(
-        _sources(draw, lengths, 8000),
+        _draw_sources(rng, lengths, 8000),
         lengths + 1,
         {
             "source_vocab_size": 8000,
@@ -120,19 +120,22 @@ HEADER = (
 )
 
 
-def _sources(draw: np.random.Generator, lengths: np.ndarray, size: int) -> np.ndarray:
-    sources = draw.integers(4, size, (len(lengths), lengths.max() + 1))
-    places = np.arange(sources.shape[1])
-    sources[places == lengths[:, None]] = 3
-    sources[places > lengths[:, None]] = 0
+def _draw_sources(
+    rng: np.random.Generator, lengths: np.ndarray, size: int
+) -> np.ndarray:
+    """Returns random ids that end with `</s>`, (sources, time)."""
+    sources = rng.integers(4, size, (len(lengths), lengths.max() + 1))
+    positions = np.arange(sources.shape[1])
+    sources[positions == lengths[:, None]] = 3
+    sources[positions > lengths[:, None]] = 0
     return sources.astype(np.int32)
 
 
 def build(settings: dict[str, Any], seed: int) -> kseq.Seq2Seq:
-    """Builds a model whose outputs do not end by themselves.
+    """Builds a model whose outputs always reach their maximum length.
 
-    Its weights are large enough for some tokens to be much likelier than others, as
-    they are with a trained model.
+    The weights of the output are so large that some tokens are much more likely than
+    others, as in a trained model.
     """
     keras.utils.set_random_seed(seed)
     model = kseq.build_seq2seq(**settings)
@@ -144,24 +147,24 @@ def build(settings: dict[str, Any], seed: int) -> kseq.Seq2Seq:
 
 
 class Kseq:
-    """kseq, by `generate`."""
+    """Decodes with `generate` of kseq."""
 
     def __init__(self, model: kseq.Seq2Seq) -> None:
         self.model = model
 
     def __call__(self, workload: Workload, search: str, batch_size: int) -> Any:
         """Returns the tokens (sources, time)."""
-        found = self.model.generate(
+        hypotheses = self.model.generate(
             workload.sources,
             BeamSearch(5) if search == "beam" else Greedy(),
             max_length=workload.lengths,
             batch_size=batch_size,
         )
-        return found.tokens[:, 0]
+        return hypotheses.tokens[:, 0]
 
 
 class KerasTutorial:
-    """The tutorial's loop, over the same layers."""
+    """Decodes with the loop of the Keras tutorial, over the same layers."""
 
     def __init__(self, model: kseq.Seq2Seq) -> None:
         self.inference = kseq.build_inference_models(model)
@@ -187,13 +190,13 @@ class KerasTutorial:
 
 
 def _batches(workload: Workload, batch_size: int) -> list[np.ndarray]:
-    """The batches that `generate` makes: sources of like lengths together."""
+    """Returns the batches of `generate`: sources of similar lengths together."""
     order = np.argsort((workload.sources != 0).sum(axis=1), kind="stable")
     return [order[k : k + batch_size] for k in range(0, len(order), batch_size)]
 
 
 class Torch:
-    """A good plain loop in PyTorch, with the weights of the model."""
+    """Decodes with a good plain loop in PyTorch, with the weights of the model."""
 
     def __init__(self, model: kseq.Seq2Seq) -> None:
         torch.set_num_threads(2)
@@ -224,7 +227,7 @@ class Torch:
         if self.embedded:
             (self.source_embedding,) = layer("encoder_embedding")
             (self.target_embedding,) = layer("decoder_embedding")
-        # The decoder's layers are inside of a loop where there is input feeding.
+        # With input feeding, the decoder's layers are inside a loop.
         core = model.graph.decoder.core
         kernel, recurrent, bias = (
             torch.tensor(w) for w in core.recurrent[0].get_weights()
@@ -262,13 +265,13 @@ class Torch:
         with torch.inference_mode():
             for rows in _batches(workload, batch_size):
                 lengths = (workload.sources[rows] != 0).sum(axis=1)
-                found = self._decode(
+                outputs = self._decode(
                     torch.from_numpy(workload.sources[rows, : lengths.max()]).long(),
                     torch.from_numpy(lengths),
                     torch.from_numpy(workload.lengths[rows].astype("int64")),
                     width,
                 )
-                tokens[rows, : found.shape[1]] = found
+                tokens[rows, : outputs.shape[1]] = outputs
         return tokens
 
     def _decode(self, sources: Any, lengths: Any, limits: Any, width: int) -> Any:
@@ -280,7 +283,7 @@ class Torch:
         packed = torch.nn.utils.rnn.pack_padded_sequence(
             x, lengths, batch_first=True, enforce_sorted=False
         )
-        outputs, (h, c) = self.encoder(packed)
+        encoder_outputs, (h, c) = self.encoder(packed)
         h, c = (torch.cat(list(state), dim=-1) for state in (h, c))
         if self.bridges[0] is not None:
             h, c = (
@@ -289,33 +292,34 @@ class Torch:
             )
         memory: Any = None
         keys: Any = None
-        far: Any = None
+        mask_bias: Any = None
         if self.attends:
             memory, _ = torch.nn.utils.rnn.pad_packed_sequence(
-                outputs, batch_first=True
+                encoder_outputs, batch_first=True
             )
             keys = (memory @ self.query.T).transpose(1, 2)  # (batch, units, time)
-            far = torch.zeros(sources.shape).masked_fill(sources == 0, -1e9)[:, None]
+            mask_bias = torch.zeros(sources.shape).masked_fill(sources == 0, -1e9)
+            mask_bias = mask_bias[:, None]  # (batch, 1, time)
         h, c = (state.repeat_interleave(width, dim=0) for state in (h, c))
-        fed = torch.zeros(batch * width, self.config.hidden_units)
+        fed_hidden = torch.zeros(batch * width, self.config.hidden_units)
         scores = torch.full((batch, width), -torch.inf)
         scores[:, 0] = 0
         token = torch.full((batch * width,), 2)
         rows = torch.arange(batch)
         history = torch.zeros((batch, width, int(limits.max())), dtype=torch.long)
-        found = torch.zeros((batch, int(limits.max())), dtype=torch.long)
+        outputs = torch.zeros((batch, int(limits.max())), dtype=torch.long)
         for step in range(int(limits.max())):
             if self.embedded:
                 x = functional.embedding(token, self.target_embedding)
             else:
                 x = functional.one_hot(token, self.config.target_vocab_size).float()
             if self.config.input_feeding:
-                x = torch.cat([x, fed], dim=-1)
+                x = torch.cat([x, fed_hidden], dim=-1)
             h, c = self.cell(x, (h, c))
             hidden = h
             if self.attends:
                 query = h.view(len(rows), width, -1)
-                weights = torch.softmax(torch.baddbmm(far, query, keys), dim=-1)
+                weights = torch.softmax(torch.baddbmm(mask_bias, query, keys), dim=-1)
                 context = torch.bmm(weights, memory).view(len(rows) * width, -1)
                 hidden = torch.tanh(
                     torch.addmm(
@@ -333,73 +337,74 @@ class Torch:
             token = (index % vocab).view(-1)
             history = history.gather(1, parents[..., None].expand_as(history))
             history[:, :, step] = token.view(len(rows), width)
-            places = (torch.arange(len(rows))[:, None] * width + parents).view(-1)
-            ended = limits <= step + 1
-            found[rows[limits == step + 1]] = history[limits == step + 1, 0]
-            # The sources that are done leave, once they are an eighth.
-            if int(ended.sum()) * 8 >= len(rows):
-                kept = (~ended).nonzero()[:, 0]
-                places = places.view(len(rows), width)[kept].view(-1)
-                token = token.view(len(rows), width)[kept].view(-1)
-                rows, limits, scores = rows[kept], limits[kept], scores[kept]
-                history = history[kept]
+            parent_rows = (torch.arange(len(rows))[:, None] * width + parents).view(-1)
+            finished = limits <= step + 1
+            outputs[rows[limits == step + 1]] = history[limits == step + 1, 0]
+            # Drop the finished sources once they are an eighth of the batch.
+            if int(finished.sum()) * 8 >= len(rows):
+                active = (~finished).nonzero()[:, 0]
+                parent_rows = parent_rows.view(len(rows), width)[active].view(-1)
+                token = token.view(len(rows), width)[active].view(-1)
+                rows, limits, scores = rows[active], limits[active], scores[active]
+                history = history[active]
                 if self.attends:
-                    memory, keys, far = memory[kept], keys[kept], far[kept]
+                    memory, keys = memory[active], keys[active]
+                    mask_bias = mask_bias[active]
                 if not len(rows):
                     break
-            h, c = h[places], c[places]
+            h, c = h[parent_rows], c[parent_rows]
             if self.config.input_feeding:
-                fed = hidden[places]
-        return found.numpy()
+                fed_hidden = hidden[parent_rows]
+        return outputs.numpy()
 
 
 def gemm_seconds(
     workload: Workload, config: kseq.Seq2SeqConfig, search: str, batch_size: int
 ) -> float:
-    """Returns the time of the matrix products alone, at measured rates."""
+    """Returns the time of the matrix products alone, at measured speeds."""
     hypotheses = 5 if search == "beam" else 1
     encoder, decoder = config.encoder, config.decoder
     directions = 2 if config.encoder_direction == "bidirectional" else 1
     units = encoder.units // directions
     total = 0.0
-    rates: dict[tuple[int, int, int], float] = {}
+    speeds: dict[tuple[int, int, int], float] = {}
 
-    def spend(rows: int, inner: int, columns: int, times: float = 1.0) -> None:
+    def add_product(rows: int, inner: int, columns: int, times: float = 1.0) -> None:
         nonlocal total
-        # Rates of about these many rows: one measurement for each power of two.
+        # One measurement for each power of two of the number of rows.
         shape = (1 << max(int(rows) - 1, 0).bit_length(), inner, columns)
-        if shape not in rates:
-            rates[shape] = _rate(*shape)
-        total += times * 2.0 * rows * inner * columns / rates[shape]
+        if shape not in speeds:
+            speeds[shape] = _measure_speed(*shape)
+        total += times * 2.0 * rows * inner * columns / speeds[shape]
 
     for rows in _batches(workload, batch_size):
         lengths = (workload.sources[rows] != 0).sum(axis=1)
         limits = workload.lengths[rows]
         batch, longest = len(rows), int(lengths.max())
-        if encoder.representation == "embedding":  # one-hot vectors choose rows
+        if encoder.representation == "embedding":  # one-hot vectors only select rows
             for _ in range(directions):
-                spend(batch * longest, encoder.input_dim, 4 * units)
-        spend(batch, units, 4 * units, directions * longest)
+                add_product(batch * longest, encoder.input_dim, 4 * units)
+        add_product(batch, units, 4 * units, directions * longest)
         if config.attention is not None:
-            # The memory, with the projection of the queries and of the contexts.
-            spend(batch * longest, encoder.units, decoder.units)
-            spend(batch * longest, encoder.units, config.hidden_units)
+            # The memory times the projections of the queries and of the contexts.
+            add_product(batch * longest, encoder.units, decoder.units)
+            add_product(batch * longest, encoder.units, config.hidden_units)
         for step in range(limits.max()):
             alive = int((limits > step).sum()) * (1 if step == 0 else hypotheses)
-            spend(alive, decoder.units, 4 * decoder.units)
+            add_product(alive, decoder.units, 4 * decoder.units)
             if config.input_feeding:
-                spend(alive, config.hidden_units, 4 * decoder.units)
+                add_product(alive, config.hidden_units, 4 * decoder.units)
             if config.attention is not None:
-                spend(alive, decoder.units, config.hidden_units)
-                # Scores and contexts are products, too: one small one a source.
-                spend(alive, decoder.units, longest)
-                spend(alive, longest, config.hidden_units)
-            spend(alive, config.hidden_units, config.target_vocab_size)
+                add_product(alive, decoder.units, config.hidden_units)
+                # Scores and contexts are products too, a small one for each source.
+                add_product(alive, decoder.units, longest)
+                add_product(alive, longest, config.hidden_units)
+            add_product(alive, config.hidden_units, config.target_vocab_size)
     return total
 
 
-def _rate(rows: int, inner: int, columns: int) -> float:
-    """Returns the rate of a bare product, in operations a second."""
+def _measure_speed(rows: int, inner: int, columns: int) -> float:
+    """Returns the speed of one product, in operations per second."""
     product = product_loop(rows, inner, columns)
     count = max(1, int(2e9 / (2 * rows * inner * columns)))
     count = min(count, 200)
@@ -418,20 +423,24 @@ def measure(
     batch_size: int,
     rounds: int,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Lets all decode in turn; returns sentences a second, and ratios to kseq."""
+    """Measures the contestants in turns.
+
+    Returns:
+        Sources per second, and the ratio of each contestant's time to that of kseq.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     outputs = {}
     for attempt in range(rounds + 1):
         for name, contestant in contestants.items():
             start = time.perf_counter()
             outputs[name] = contestant(workload, search, batch_size)
-            if attempt:  # the first is for compiling and warming up
+            if attempt:  # the first attempt compiles and warms up
                 seconds[name].append(time.perf_counter() - start)
     for name, tokens in outputs.items():
-        # Rounding may decide between nearly equal hypotheses; no more than that.
+        # Only rounding may make outputs differ, between nearly equal hypotheses.
         same = (tokens == outputs["kseq"]).all(axis=1).mean()
         if same < 0.95:
-            raise RuntimeError(f"{name} gives {1 - same:.1%} other outputs.")
+            raise RuntimeError(f"{1 - same:.1%} of the outputs of {name} differ.")
     per_second = {
         name: len(workload.sources) / statistics.median(times)
         for name, times in seconds.items()
@@ -446,21 +455,21 @@ def measure(
     return per_second, ratios
 
 
-def first(workload: Workload, count: int) -> Workload:
-    """Returns a workload of some of the sources."""
+def first_sources(workload: Workload, count: int) -> Workload:
+    """Returns a workload with the first sources only."""
     return dataclasses.replace(
         workload, sources=workload.sources[:count], lengths=workload.lengths[:count]
     )
 
 
-def rows_of(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measures a workload; returns its rows."""
+def measure_workload(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measures a workload and returns its rows of the table."""
     workload = WORKLOADS[name](args.count)
     model = build(workload.settings, args.seed)
     decode: dict[str, Callable[..., Any]] = {"kseq": Kseq(model)}
     rows = []
 
-    def row(search: str, batch_size: int, measured: Any, share: Any = None) -> None:
+    def add_row(search: str, batch_size: int, measured: Any, share: Any = None) -> None:
         per_second, ratios = measured
         rows.append(
             {
@@ -476,8 +485,8 @@ def rows_of(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     if "greedy" in workload.searches:
         tutorial = decode | {"keras_tutorial": KerasTutorial(model)}
         for batch_size, count in ((1, 8), (32, 128)):
-            some = first(workload, count)
-            row(
+            some = first_sources(workload, count)
+            add_row(
                 "greedy",
                 batch_size,
                 measure(some, tutorial, "greedy", batch_size, args.rounds),
@@ -487,37 +496,41 @@ def rows_of(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
         size = workload.batch_size
         measured = measure(workload, others, search, size, args.rounds)
         limit = gemm_seconds(workload, model.config, search, size)
-        taken = len(workload.sources) / measured[0]["kseq"]
-        row(search, size, measured, limit / taken)
+        seconds = len(workload.sources) / measured[0]["kseq"]
+        add_row(search, size, measured, limit / seconds)
     return rows
 
 
 def main() -> None:
-    """Prints the table row by row, or JSON."""
-    parser = argparse.ArgumentParser(description="Decoding, side by side.")
+    """Prints the table row by row, or JSON at the end."""
+    parser = argparse.ArgumentParser(
+        description="Compare the decoding speed of several libraries."
+    )
     parser.add_argument(
         "--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS)
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--count", type=int, help="sources (default: as published)")
+    parser.add_argument(
+        "--count", type=int, help="number of sources. Default: as published"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
 
     if not args.json:
         print(HEADER, flush=True)
-    found = []
+    rows = []
     for name in args.workload:
-        for row in rows_of(name, args):
-            found.append(row)
+        for row in measure_workload(name, args):
+            rows.append(row)
             if not args.json:
-                print(line(row), flush=True)
+                print(format_row(row), flush=True)
     if args.json:
-        print(json.dumps(found))
+        print(json.dumps(rows))
 
 
-def line(row: dict[str, Any]) -> str:
-    """Returns a row of the table."""
+def format_row(row: dict[str, Any]) -> str:
+    """Returns a row as a line of the table."""
     names = ["kseq", "keras_tutorial", "torch"]
     cells = [row["workload"], row["search"], str(row["batch_size"])]
     for key in names:

@@ -1,12 +1,12 @@
-"""Training on one device, on two replicas of a process, and on two processes.
+"""Training speed on one device, on two replicas of a process, and on two processes.
 
     python benchmarks/distribution.py [--json]
 
 Each contestant trains the same model on the same global batches: an LSTM
-encoder-decoder on sequences to be copied. They run one after the other, in several
-rounds; a step's time is the median over a run's steps without the first epoch's,
-measured in callbacks. Printed are the medians over the rounds, and the ratio of one
-device's time to each contestant's, taken round by round.
+encoder-decoder that copies sequences. The contestants run one after the other, in
+several rounds. The time of a step is the median over the steps of a run, without the
+first epoch, measured in callbacks. Prints the medians over the rounds, and the median
+ratio of the time on one device to the time of each contestant.
 """
 
 import argparse
@@ -22,7 +22,7 @@ CONTESTANTS = ("one device", "two replicas", "two processes")
 
 
 def train(contestant: str, units: int, batch_size: int) -> float:
-    """Trains in this process; returns the median seconds of a step."""
+    """Trains in this process and returns the median time of a step in seconds."""
     import tensorflow as tf
 
     if contestant == "two replicas":
@@ -57,7 +57,7 @@ def train(contestant: str, units: int, batch_size: int) -> float:
 
 
 def measure(contestant: str, units: int, batch_size: int) -> float:
-    """Runs a contestant in processes of its own; returns its seconds a step."""
+    """Runs a contestant in new processes and returns its time per step in seconds."""
     count = 2 if contestant == "two processes" else 1
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
@@ -86,10 +86,12 @@ def measure(contestant: str, units: int, batch_size: int) -> float:
 
 
 def main() -> None:
-    """Prints the table, or JSON."""
-    parser = argparse.ArgumentParser(description="Training on several replicas.")
+    """Prints the table or JSON."""
+    parser = argparse.ArgumentParser(
+        description="Compare training on one device and on several."
+    )
     parser.add_argument("--units", type=int, default=256)
-    parser.add_argument("--batch-size", type=int, default=128, help="of all replicas")
+    parser.add_argument("--batch-size", type=int, default=128, help="over all replicas")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--run", choices=CONTESTANTS, help=argparse.SUPPRESS)
@@ -116,7 +118,7 @@ def main() -> None:
         print(json.dumps(rows))
         return
     print(f"{Path(__file__).name}: units {args.units}, batch {args.batch_size}")
-    print("| contestant | ms a step | speed, one device = 1 |")
+    print("| contestant | ms per step | speed, one device = 1 |")
     print("|---|---|---|")
     for row in rows:
         print(

@@ -1,4 +1,4 @@
-"""The speed of bare matrix products, which the benchmarks of speed compare with."""
+"""Matrix products alone, to which the benchmarks compare training and decoding."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +7,10 @@ import tensorflow as tf
 
 
 def product_loop(rows: int, inner: int, columns: int) -> Callable[[int], None]:
-    """Returns what makes products of (rows, inner) and (inner, columns), in a row.
+    """Returns a function that computes a number of equal matrix products.
 
-    They run one after the other, as the steps of a sequence do, and nothing else runs
-    beside them. It has been called once when it is returned.
+    The products of (rows, inner) and (inner, columns) run one after the other, as the
+    steps of a sequence do. The function is traced already.
     """
     a, b = tf.random.normal((rows, inner)), tf.random.normal((inner, columns))
 

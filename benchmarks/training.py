@@ -1,24 +1,26 @@
-"""How fast kseq trains, beside stock Keras and PyTorch.
+"""Training speed of kseq, Keras and PyTorch.
 
     python benchmarks/training.py [--workload tiny small mid big g2p multi30k] [--json]
 
-All contestants take steps of Adam on batches of ids, in turns, in one run; the time of
-a step is that from the end of one to the end of the next, so that waiting for data
-counts. Ratios (their time over that of kseq) are medians over the rounds.
+All contestants take turns in one run, with steps of Adam on batches of ids. The time of
+a step runs from the end of one step to the end of the next, so it includes waiting for
+data. A ratio is the time of a contestant divided by the time of kseq, as the median
+over the rounds.
 
-- `tiny`, `small`, `mid`, `big`: encoder and decoder of LSTMs, without attention,
-  lengths fixed, the same batches for all. `keras` is `keras.layers.LSTM` in a
-  functional model; of it and of kseq, whichever is faster, with `jit_compile=True` or
-  without. `torch` is `nn.LSTM` with two threads (`pip install "kseq[bench]"`).
-- `g2p`, `multi30k`: a bidirectional encoder, attention, lengths as in CMUDict and
-  Multi30k (from `--data DIR`, or a histogram kept here). `keras` is what its users
-  write: random batches padded to their longest, `keras.layers.LSTM` and `Attention`.
-  kseq makes its own batches of the same pairs, by length; times are for a target token.
+- `tiny`, `small`, `mid`, `big`: LSTM encoder and decoder without attention, with fixed
+  lengths and the same batches for all. `keras` is `keras.layers.LSTM` in a functional
+  model. kseq and Keras run with and without `jit_compile=True`, and the faster one of
+  each counts. `torch` is `nn.LSTM` with two threads (`pip install "kseq[bench]"`).
+- `g2p`, `multi30k`: a bidirectional encoder, attention, and the lengths of CMUDict and
+  Multi30k (from `--data DIR`, or a histogram in this folder). `keras` is written as a
+  Keras user writes it: random batches padded to their longest row, `keras.layers.LSTM`
+  and `Attention`. kseq makes its own batches of the same pairs, by length. Times are
+  per target token.
 
-`gemm_share` is the part of kseq's time that its matrix products alone would take, at
-the rates of bare products of these shapes, measured in each round. `waiting` is the
-part of kseq's time in which a step waits for its batch. `peak` is the most memory that
-some steps of `big` take, in a process of their own.
+`gemm_share` is the share of kseq's time that its matrix products alone would take. The
+speed of products of these shapes is measured in each round. `waiting` is the share of
+kseq's time in which a step waits for its batch. `peak` is the maximum memory of some
+steps of `big`, in a separate process.
 """
 
 import argparse
@@ -43,17 +45,15 @@ from products import product_loop
 
 import kseq
 from kseq.data import Examples, Vocabulary
-from kseq.data.batches import make_batch
-from kseq.special_tokens import END, SPECIAL_TOKENS
 
 torch: Any = None
-with contextlib.suppress(ImportError):  # its column is left out
+with contextlib.suppress(ImportError):  # without it, its column stays empty
     torch = importlib.import_module("torch")
 
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """What is learned from, and the sizes of a model."""
+    """Shapes of the batches and sizes of the model."""
 
     batch: int
     units: int
@@ -61,8 +61,8 @@ class Workload:
     embedding: int | None  # None: one-hot
     source_size: int
     target_size: int
-    steps: int  # of a round
-    source_time: int = 0  # 0: as in real data
+    steps: int  # per round
+    source_time: int = 0  # 0: the lengths of a corpus
     target_time: int = 0
 
 
@@ -78,24 +78,24 @@ HEADER = (
     "| workload | kseq, tokens/s | Keras | PyTorch | x Keras | x PyTorch | ms/step | "
     "GEMM share | waiting | peak MiB | of Keras |\n" + "|---" * 11 + "|"
 )
-# Steps of a round before those that count: the first of a `fit` makes its iterator.
+# Number of steps per round that do not count: the first step makes the iterator.
 WARM_UP = 2
 
 
-class Ends(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
-    """Notes when each step ends."""
+class StepEnds(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+    """Records the end of each step."""
 
     def __init__(self) -> None:
         super().__init__()
         self.times: list[float] = []
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Notes it."""
+        """Records the time."""
         self.times.append(time.perf_counter())
 
 
-def spans(ends: list[float]) -> list[float]:
-    """Returns the seconds of the steps that count."""
+def step_times(ends: list[float]) -> list[float]:
+    """Returns the times of the steps that count, in seconds."""
     return [b - a for a, b in zip(ends[WARM_UP - 1 :], ends[WARM_UP:], strict=False)]
 
 
@@ -105,24 +105,24 @@ class Fitted:
     def __init__(self, model: Any, dataset: Callable[[int], tf.data.Dataset]) -> None:
         self.model = model
         self.dataset = dataset
-        self.taken = 0
+        self.steps_done = 0
 
     def __call__(self, steps: int) -> list[float]:
         """Takes steps; returns the seconds of each."""
-        ends = Ends()
+        ends = StepEnds()
         self.model.fit(
-            self.dataset(self.taken),
+            self.dataset(self.steps_done),
             steps_per_epoch=steps + WARM_UP,
             epochs=1,
             verbose=0,
             callbacks=[ends],
         )
-        self.taken += steps + WARM_UP
-        return spans(ends.times)
+        self.steps_done += steps + WARM_UP
+        return step_times(ends.times)
 
 
 def build_kseq(work: Workload, attention: bool, jit: bool) -> kseq.Seq2Seq:
-    """Builds and compiles the model of kseq."""
+    """Builds and compiles the kseq model."""
     settings: dict[str, Any] = {
         "source_vocab_size": work.source_size,
         "target_vocab_size": work.target_size,
@@ -144,13 +144,13 @@ def build_kseq(work: Workload, attention: bool, jit: bool) -> kseq.Seq2Seq:
 
 
 def build_keras(work: Workload, attention: bool, jit: bool) -> keras.Model:
-    """Builds and compiles what a user of Keras writes."""
+    """Builds and compiles the model that a Keras user writes."""
     layers = keras.layers
     source = keras.Input((None,), dtype="int32", name="encoder_inputs")
     target = keras.Input((None,), dtype="int32", name="decoder_inputs")
 
     def embed(ids: Any, size: int) -> Any:
-        if work.embedding is None:  # one-hot vectors, by the fastest way there is
+        if work.embedding is None:  # the fastest way to one-hot vectors
             frozen = layers.Embedding(size, size, "identity", trainable=False)
             return frozen(ids)
         return layers.Embedding(size, work.embedding, mask_zero=attention)(ids)
@@ -187,7 +187,7 @@ def build_keras(work: Workload, attention: bool, jit: bool) -> keras.Model:
 
 
 class Torch:
-    """The same in PyTorch."""
+    """Trains the same model in PyTorch."""
 
     def __init__(self, work: Workload, batches: list[Any]) -> None:
         torch.set_num_threads(2)
@@ -217,7 +217,7 @@ class Torch:
         functional = torch.nn.functional
         ends = []
         for step in range(steps + WARM_UP):
-            source, target, wanted = self.batches[step % len(self.batches)]
+            source, target, labels = self.batches[step % len(self.batches)]
             self.optimizer.zero_grad()
             if self.one_hot:
                 x, y = (
@@ -229,17 +229,17 @@ class Torch:
             _, state = self.encoder(x)
             hidden, _ = self.decoder(y, state)
             logits = self.output(hidden)
-            loss = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
+            loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
             loss.backward()
             self.optimizer.step()
-            loss.item()  # as the others show it
+            loss.item()  # the others read the loss at each step too
             ends.append(time.perf_counter())
-        return spans(ends)
+        return step_times(ends)
 
 
 def fixed_batches(work: Workload, seed: int) -> list[Any]:
-    """Makes some batches of full rows."""
-    draw = np.random.default_rng(seed)
+    """Returns batches without padding."""
+    rng = np.random.default_rng(seed)
     batches = []
     for _ in range(8):
         shapes = ((work.batch, work.source_time), (work.batch, work.target_time))
@@ -247,19 +247,21 @@ def fixed_batches(work: Workload, seed: int) -> list[Any]:
         source, target = (
             np.concatenate(
                 [
-                    draw.integers(len(SPECIAL_TOKENS), size, (rows, time - 1)),
-                    np.full((rows, 1), END),
+                    rng.integers(4, size, (rows, time - 1)),
+                    np.full((rows, 1), 3),
                 ],
                 1,
             ).astype("int32")
             for (rows, time), size in zip(shapes, sizes, strict=True)
         )
-        batches.append(make_batch(source, target))
+        start = np.full((work.batch, 1), 2, "int32")
+        shifted = np.concatenate([start, target[:, :-1]], 1)
+        batches.append(({"encoder_inputs": source, "decoder_inputs": shifted}, target))
     return batches
 
 
-def endless(batches: list[Any]) -> tf.data.Dataset:
-    """Returns batches from memory, over and over."""
+def endless_dataset(batches: list[Any]) -> tf.data.Dataset:
+    """Returns an endless dataset of batches in memory."""
     x = {name: np.stack([x[name] for x, _ in batches]) for name in batches[0][0]}
     y = np.stack([y for _, y in batches])
     options = tf.data.Options()
@@ -269,31 +271,31 @@ def endless(batches: list[Any]) -> tf.data.Dataset:
 
 
 def real_pairs(name: str, work: Workload, data: str | None, seed: int) -> Examples:
-    """Makes pairs of random tokens, as long as those of a corpus."""
+    """Returns pairs of random tokens with the lengths of a corpus."""
     if data is None:
         path = pathlib.Path(__file__).with_name("lengths.json")
         cells = np.array(json.loads(path.read_text("utf-8"))[name])
         lengths = np.repeat(cells[:, :2], cells[:, 2], axis=0)
     else:
         lengths = np.array(list(count_tokens(name, data)))
-    draw = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     sides = []
     sizes = (work.source_size, work.target_size)
     for column, size in zip(lengths.T, sizes, strict=True):
-        # As frequent as words are by Zipf's law.
+        # Token frequencies follow Zipf's law, as in text.
         weights = 1 / np.arange(1, size - 3)
         shape = (len(column), column.max() + 1)
-        ids = draw.choice(size - 4, shape, p=weights / weights.sum()) + 4
-        places = np.arange(shape[1])
-        ids[places == column[:, None]] = 3
-        ids[places > column[:, None]] = 0
+        ids = rng.choice(size - 4, shape, p=weights / weights.sum()) + 4
+        positions = np.arange(shape[1])
+        ids[positions == column[:, None]] = 3
+        ids[positions > column[:, None]] = 0
         sides.append(ids)
     vocabs = [Vocabulary([f"w{k}" for k in range(size - 4)]) for size in sizes]
     return Examples(sides[0], sides[1], vocabs[0], vocabs[1])
 
 
 def count_tokens(name: str, data: str) -> Iterator[tuple[int, int]]:
-    """Yields the lengths of a corpus's pairs, in tokens."""
+    """Yields the lengths of the pairs of a corpus, in tokens."""
     if name == "g2p":
         for word, phonemes in kseq.data.cmudict("train", folder=data, verify=False):
             yield len(word), len(phonemes.split())
@@ -303,34 +305,34 @@ def count_tokens(name: str, data: str) -> Iterator[tuple[int, int]]:
             yield source, target
 
 
-def padded(examples: Examples, batch: int, seed: int) -> Callable[[int], Any]:
-    """Returns random batches padded to their longest, as a user of Keras does."""
+def padded_batches(examples: Examples, batch: int, seed: int) -> Callable[[int], Any]:
+    """Returns random batches padded to their longest row, as Keras users make them."""
     inputs, targets = examples.arrays()
 
-    def rows(source: Any, target: Any, wanted: Any) -> Any:
+    def rows(source: Any, target: Any, labels: Any) -> Any:
         def trim(ids: Any) -> Any:
             return ids[:, : tf.reduce_max(tf.math.count_nonzero(ids, axis=1))]
 
         x = {"encoder_inputs": trim(source), "decoder_inputs": trim(target)}
-        return x, trim(wanted)
+        return x, trim(labels)
 
-    def dataset(taken: int) -> tf.data.Dataset:
+    def dataset(steps_done: int) -> tf.data.Dataset:
         arrays = (inputs["encoder_inputs"], inputs["decoder_inputs"], targets)
         pairs = tf.data.Dataset.from_tensor_slices(arrays)
-        shuffled = pairs.shuffle(len(examples), seed=seed + taken).repeat()
+        shuffled = pairs.shuffle(len(examples), seed=seed + steps_done).repeat()
         return shuffled.batch(batch).map(rows).prefetch(2)
 
     return dataset
 
 
 class Products:
-    """Times bare products of matrices."""
+    """Measures the time of matrix products."""
 
     def __init__(self) -> None:
         self.loops: dict[tuple[int, int, int], Callable[[int], None]] = {}
 
     def __call__(self, rows: int, inner: int, columns: int) -> float:
-        """Returns the seconds of one of (rows, inner) and (inner, columns) now."""
+        """Returns the time of one product of (rows, inner) and (inner, columns)."""
         shape = (rows, inner, columns)
         if shape not in self.loops:
             self.loops[shape] = product_loop(*shape)
@@ -341,13 +343,13 @@ class Products:
 
 
 def gemm_seconds(work: Workload, products: Products) -> float:
-    """Returns the time of a step's matrix products alone, at the rates of now."""
+    """Returns the time of the matrix products of a step alone, at current speed."""
     total = 0.0
     seconds = functools.cache(products)
 
-    def spend(rows: int, inner: int, columns: int, times: int = 1) -> None:
+    def add_product(rows: int, inner: int, columns: int, times: int = 1) -> None:
         nonlocal total
-        # Forward, and the two of the gradient.
+        # The forward product and the two products of the gradient.
         for shape in (
             (rows, inner, columns),
             (rows, columns, inner),
@@ -366,100 +368,101 @@ def gemm_seconds(work: Workload, products: Products) -> float:
     for time_ in (work.source_time, work.target_time):
         for layer in range(work.layers):
             width = work.units if layer else work.embedding
-            if width:  # one-hot vectors choose rows
-                spend(work.batch * time_, width, 4 * work.units)
+            if width:  # one-hot vectors only select rows
+                add_product(work.batch * time_, width, 4 * work.units)
             recurrent(time_)
-    spend(work.batch * work.target_time, work.units, work.target_size)
+    add_product(work.batch * work.target_time, work.units, work.target_size)
     return total
 
 
 def waiting_share(fitted: Fitted, steps: int) -> float:
-    """Returns the part of the time of steps that they wait for their batches.
+    """Returns the share of the time of steps in which they wait for their batches.
 
-    What it takes to pull a batch that is there already is not waiting: it is measured
-    on a dataset that says one batch over and over, and subtracted.
+    The time to fetch a batch that is ready is not waiting. It is measured on a dataset
+    that repeats one batch, and subtracted.
     """
-    batches = iter(fitted.dataset(fitted.taken))
+    batches = iter(fitted.dataset(fitted.steps_done))
     same = iter(tf.data.Dataset.from_tensors(next(batches)).repeat())
-    waited, taken = [], []
+    waiting_times, total_times = [], []
     for _ in range(steps + WARM_UP):
         start = time.perf_counter()
         next(same)
-        began = time.perf_counter()
+        step_start = time.perf_counter()
         x, y = next(batches)
-        middle = time.perf_counter()
+        step_fetched = time.perf_counter()
         fitted.model.train_on_batch(x, y)
-        waited.append((middle - began) - (began - start))
-        taken.append(time.perf_counter() - began)
-    return max(0.0, sum(waited[WARM_UP:]) / sum(taken[WARM_UP:]))
+        waiting_times.append((step_fetched - step_start) - (step_start - start))
+        total_times.append(time.perf_counter() - step_start)
+    return max(0.0, sum(waiting_times[WARM_UP:]) / sum(total_times[WARM_UP:]))
 
 
-def contestants(
+def build_contestants(
     name: str, args: argparse.Namespace
 ) -> tuple[dict[str, Any], dict[str, Callable[[int, int], float]]]:
-    """Makes the contestants of a workload, and what tells their tokens.
+    """Returns the contestants of a workload, and functions that count their tokens.
 
     Returns:
-        By their names, callables that take steps; and callables that take the number of
-        the first step that counts and how many there are to their mean target tokens.
+        Two dicts with the names of the contestants as keys. A value of the first takes
+        steps and returns their times. A value of the second returns the mean number of
+        target tokens, given the number of the first step and the number of steps.
     """
     work = WORKLOADS[name]
     keras.utils.set_random_seed(args.seed)
     if work.source_time:
         batches = fixed_batches(work, args.seed)
-        dataset = endless(batches)
-        made: dict[str, Any] = {
+        dataset = endless_dataset(batches)
+        built: dict[str, Any] = {
             "kseq": Fitted(build_kseq(work, False, False), lambda _: dataset),
             "kseq_jit": Fitted(build_kseq(work, False, True), lambda _: dataset),
             "keras": Fitted(build_keras(work, False, False), lambda _: dataset),
             "keras_jit": Fitted(build_keras(work, False, True), lambda _: dataset),
         }
         if torch:
-            made["torch"] = Torch(work, batches)
+            built["torch"] = Torch(work, batches)
         tokens = float(work.batch * work.target_time)
-        return made, dict.fromkeys(made, lambda first, count: tokens)
+        return built, dict.fromkeys(built, lambda first, count: tokens)
     examples = real_pairs(name, work, args.data, args.seed)
     stream = kseq.data.BatchStream(examples, batch_size=work.batch, seed=args.seed)
-    random = padded(examples, work.batch, args.seed)
+    random = padded_batches(examples, work.batch, args.seed)
     mean = float(np.count_nonzero(examples.target, axis=1).mean() * work.batch)
 
-    def counted(first: int, count: int) -> float:
-        found = [np.count_nonzero(stream.batch(first + k)[1]) for k in range(count)]
-        return float(np.mean(found))
+    def mean_tokens(first: int, count: int) -> float:
+        counts = [np.count_nonzero(stream.batch(first + k)[1]) for k in range(count)]
+        return float(np.mean(counts))
 
     return (
         {
             "kseq": Fitted(build_kseq(work, True, False), stream.dataset),
             "keras": Fitted(build_keras(work, True, False), random),
         },
-        {"kseq": counted, "keras": lambda first, count: mean},
+        {"kseq": mean_tokens, "keras": lambda first, count: mean},
     )
 
 
 def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Lets all take steps in turn; returns what the table shows of a workload."""
+    """Measures the contestants in turns and returns the row of a workload."""
     work = WORKLOADS[name]
-    made, tokens = contestants(name, args)
+    built, tokens = build_contestants(name, args)
     steps = args.steps or work.steps
-    for contestant in made.values():
+    for contestant in built.values():
         contestant(2)  # traces
-    per_token: dict[str, list[float]] = {key: [] for key in made}
-    per_step: dict[str, list[float]] = {key: [] for key in made}
+    per_token: dict[str, list[float]] = {key: [] for key in built}
+    per_step: dict[str, list[float]] = {key: [] for key in built}
     products, gemm = Products(), []
     for _ in range(args.rounds):
         if work.source_time:
             gemm.append(gemm_seconds(work, products))
-        for key, contestant in made.items():
-            first = getattr(contestant, "taken", 0) + WARM_UP
-            # Fixed shapes take alike; of others every step counts.
-            middle = statistics.median if work.source_time else statistics.mean
-            seconds = middle(contestant(steps))
+        for key, contestant in built.items():
+            first = getattr(contestant, "steps_done", 0) + WARM_UP
+            # Steps of equal shape take equal time; other steps all count.
+            average = statistics.median if work.source_time else statistics.mean
+            seconds = average(contestant(steps))
             per_step[key].append(seconds)
             per_token[key].append(seconds / tokens[key](first, steps))
     compiled = {}
     for key in ("kseq", "keras"):
         other = f"{key}_jit"
-        if other in made:
+        if other in built:
             with_jit = per_token.pop(other)
             steps_with_jit = per_step.pop(other)
             faster = statistics.median(with_jit) < statistics.median(per_token[key])
@@ -476,7 +479,7 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     shares = [alone / step for alone, step in zip(gemm, per_step["kseq"], strict=False)]
     return {
         "workload": name,
-        "parameters": made["kseq"].model.count_params(),
+        "parameters": built["kseq"].model.count_params(),
         "milliseconds_per_step": {
             key: 1000 * statistics.median(times) for key, times in per_step.items()
         },
@@ -486,84 +489,87 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
         "ratio": ratios,
         "compiled": compiled,
         "gemm_share": statistics.median(shares) if shares else None,
-        "waiting": waiting_share(made["kseq"], steps),
-        "peak_mib": peaks(name, args) if name == "big" else {},
+        "waiting": waiting_share(built["kseq"], steps),
+        "peak_mib": peak_memory(name, args) if name == "big" else {},
     }
 
 
-def peaks(name: str, args: argparse.Namespace) -> dict[str, float]:
-    """Returns the most memory of kseq and of Keras, each in a process of its own."""
-    found = {}
+def peak_memory(name: str, args: argparse.Namespace) -> dict[str, float]:
+    """Returns the peak memory of kseq and of Keras, each in a separate process."""
+    memory = {}
     for contestant in ("kseq", "keras"):
         command = [sys.executable, __file__, "--workload", name, "--peak", contestant]
         command += ["--seed", str(args.seed)]
         printed = subprocess.run(
             command, check=True, stdout=subprocess.PIPE, text=True
         ).stdout
-        found[contestant] = float(printed)
-    return found
+        memory[contestant] = float(printed)
+    return memory
 
 
-def peak_of(name: str, contestant: str, args: argparse.Namespace) -> float:
-    """Trains one contestant a little; returns the most MiB that were resident."""
+def measure_peak(name: str, contestant: str, args: argparse.Namespace) -> float:
+    """Trains one contestant for some steps and returns its peak memory in MiB."""
     work = WORKLOADS[name]
     keras.utils.set_random_seed(args.seed)
-    dataset = endless(fixed_batches(work, args.seed))
+    dataset = endless_dataset(fixed_batches(work, args.seed))
     if contestant == "kseq":
         model: Any = build_kseq(work, False, False)
     else:
         model = build_keras(work, False, False)
     Fitted(model, lambda _: dataset)(5)
-    # Not that of getrusage, which a process has from the one that started it.
+    # Not from getrusage, which includes the peak of the parent process.
     status = pathlib.Path("/proc/self/status").read_text("utf-8")
     return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024
 
 
 def main() -> None:
-    """Prints the table row by row, or JSON."""
+    """Prints the table row by row, or JSON at the end."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS)
     )
-    parser.add_argument("--data", help="folder of the corpora's files")
+    parser.add_argument("--data", help="folder with the files of the corpora")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, help="of a round (default: as published)")
+    parser.add_argument(
+        "--steps", type=int, help="steps per round. Default: as published"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--peak", choices=["kseq", "keras"], help=argparse.SUPPRESS)
     args = parser.parse_args()
 
     if args.peak:
-        print(peak_of(args.workload[0], args.peak, args))
+        print(measure_peak(args.workload[0], args.peak, args))
         return
     if not args.json:
         print(HEADER, flush=True)
-    found = []
+    rows = []
     for name in args.workload:
         row = measure(name, args)
-        found.append(row)
+        rows.append(row)
         if not args.json:
-            print(line(row), flush=True)
+            print(format_row(row), flush=True)
         keras.backend.clear_session()
     if args.json:
-        print(json.dumps(found))
+        print(json.dumps(rows))
 
 
-def line(row: dict[str, Any]) -> str:
-    """Returns a row of the table."""
+def format_row(row: dict[str, Any]) -> str:
+    """Returns a row as a line of the table."""
     names = ["kseq", "keras", "torch"]
     cells = [row["workload"]]
     for key in names:
         mark = " (XLA)" if row["compiled"].get(key) else ""
-        cells.append(_cell(row["target_tokens_per_s"].get(key), ",.0f") + mark)
-    cells += [_cell(row["ratio"].get(key), ".2f") for key in names[1:]]
-    cells.append(_cell(row["milliseconds_per_step"]["kseq"], ",.1f"))
-    cells += [_cell(row["gemm_share"], ".2f"), _cell(row["waiting"], ".3f")]
-    cells += [_cell(row["peak_mib"].get(key), ",.0f") for key in names[:2]]
+        cells.append(format_cell(row["target_tokens_per_s"].get(key), ",.0f") + mark)
+    cells += [format_cell(row["ratio"].get(key), ".2f") for key in names[1:]]
+    cells.append(format_cell(row["milliseconds_per_step"]["kseq"], ",.1f"))
+    cells += [format_cell(row["gemm_share"], ".2f"), format_cell(row["waiting"], ".3f")]
+    cells += [format_cell(row["peak_mib"].get(key), ",.0f") for key in names[:2]]
     return "| " + " | ".join(cells) + " |"
 
 
-def _cell(value: float | None, form: str) -> str:
+def format_cell(value: float | None, form: str) -> str:
+    """Returns a number as text, or an empty cell for None."""
     return "" if value is None else format(value, form)
 
 

@@ -1,14 +1,15 @@
 """An LSTM learns to add: "325+78" -> "403".
 
-Trains an encoder-decoder on 50,000 sums of two numbers of up to three digits, shows
-some it gets right and wrong on the way, and measures it by greedy decoding on 5,000
-sums whose two operands are together in no other example, in neither order.
+Trains an encoder-decoder on 50,000 sums of two numbers of up to three digits, and shows
+some right and wrong answers during training. Then it measures the model by greedy
+decoding on 5,000 sums. Their two operands are together in no other example, in neither
+order.
 
     python examples/addition.py
 
-writes adder/ (the model and its vocabulary) and addition.png (the learning curve) into
-the current folder. `--epochs 2 --train-size 2000` is a quick trial, of a model that
-cannot add yet.
+Writes adder/ (the model and its vocabulary) and addition.png (the learning curve) into
+the current folder. `--epochs 2 --train-size 2000` is a quick trial; its model cannot
+add yet.
 """
 
 import argparse
@@ -35,7 +36,7 @@ def show(task: AdditionTask, sums: Sequence[str], answers: Sequence[str]) -> Non
 
 
 class Progress(keras.callbacks.Callback):
-    """Prints a line after each epoch, and some sums after every few."""
+    """Prints a line after each epoch, and sums after every `every` epochs."""
 
     def __init__(self, task: AdditionTask, sums: Sequence[str], every: int) -> None:
         super().__init__()
@@ -55,9 +56,11 @@ class Progress(keras.callbacks.Callback):
 
 
 def main() -> None:
-    """Trains, shows, measures and saves."""
+    """Trains a model, saves it and measures it."""
     parser = argparse.ArgumentParser(description="An LSTM learns to add.")
-    parser.add_argument("--digits", type=int, default=3, help="digits of an operand")
+    parser.add_argument(
+        "--digits", type=int, default=3, help="maximum number of digits of an operand"
+    )
     parser.add_argument("--train-size", type=int, default=50_000)
     parser.add_argument("--test-size", type=int, default=5_000)
     parser.add_argument("--units", type=int, default=128)
@@ -65,7 +68,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", default="adder", help="folder of the model")
+    parser.add_argument("--output", default="adder", help="model folder to write")
     args = parser.parse_args()
 
     keras.utils.set_random_seed(args.seed)
@@ -94,7 +97,7 @@ def main() -> None:
         train.dataset(args.batch_size, seed=args.seed),
         validation_data=valid.dataset(1000, shuffle=False),
         epochs=args.epochs,
-        # Keras's progress bar only where somebody can see it.
+        # Draw Keras's progress bar only on a terminal.
         verbose=1 if sys.stdout.isatty() else 0,
         callbacks=[times, Progress(task, valid[:8].source_texts(), every=5)],
     )
@@ -108,15 +111,15 @@ def main() -> None:
     sums = test.source_texts()
     answers = translator.translate(sums)
     right = sum(a == task.answer(x) for x, a in zip(sums, answers, strict=True))
-    print("sums that it has never seen:")
+    print("sums that are not in the training data:")
     show(task, sums[:10], answers[:10])
     print(f"whole-sum accuracy: {right / len(sums):.4f}")
-    # `make demo` runs in an environment that the shell of its user is not in.
+    # `make demo` runs in .venv, which may not be on the user's PATH.
     command = "kseq"
     if shutil.which(command) is None:
         command = os.path.relpath(Path(sys.executable).with_name(command))
     folder = shlex.quote(args.output)
-    print("a sum of your own:")
+    print("try your own sum:")
     print(f"  echo {sums[0].strip()} | {command} translate -m {folder}")
 
 

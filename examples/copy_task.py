@@ -1,16 +1,16 @@
 r"""An LSTM with attention learns to copy sequences: "3 10 7" -> "3 10 7".
 
-Trains Sockeye 1's sequence copy model (an encoder of 64 units in both directions, a
-decoder of 64 units, embeddings of 32, dot attention) on its data, 99,000 sequences of
-10 to 30 of 11 symbols, and measures it on lengths that it never saw in training, then
-on the development set, by perplexity and by greedy decoding.
+Trains Sockeye 1's sequence copy model: an encoder with 64 units in both directions, a
+decoder with 64 units, embeddings of 32, dot attention. The data are 99,000 sequences of
+10 to 30 symbols, out of 11 symbols. The model is measured on lengths that are not in
+the training data, and on the development set by perplexity and greedy decoding.
 
     python examples/copy_task.py
     python examples/copy_task.py --attention location_sensitive --hidden-dropout 0.2 \
         --recurrent-dropout 0.2
 
-writes copier/ (the model and its vocabulary) and attention.png (where it looks as it
-copies a sequence) into the current folder.
+Writes copier/ (the model and its vocabulary) and attention.png (the attention weights
+of one sequence) into the current folder.
 """
 
 import argparse
@@ -25,9 +25,9 @@ from kseq.training import ShowExamples, StepTimes
 
 
 def main() -> None:
-    """Trains, shows, measures and saves."""
+    """Trains a model, saves it and measures it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--attention", default="dot", help="a kind that kseq knows")
+    parser.add_argument("--attention", default="dot", help="name of an attention")
     parser.add_argument("--input-feeding", action="store_true")
     parser.add_argument("--hidden-dropout", type=float, default=0.0)
     parser.add_argument("--recurrent-dropout", type=float, default=0.0)
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=0.003)
     parser.add_argument("--seed", type=int, default=12)
-    parser.add_argument("--output", default="copier", help="folder of the model")
+    parser.add_argument("--output", default="copier", help="model folder to write")
     args = parser.parse_args()
 
     keras.utils.set_random_seed(args.seed)
@@ -73,27 +73,27 @@ def main() -> None:
 
     translator = Translator(model, task.vocab, task.vocab)
     translator.save(args.output, overwrite=True)
-    found = model.generate(dev.source[:1], return_attention=True)
+    hypotheses = model.generate(dev.source[:1], return_attention=True)
     source = task.vocab.ids_to_tokens(dev.source[0])
-    output = task.vocab.ids_to_tokens(found.tokens[0, 0])
-    weights = np.asarray(found.attention)[0, 0, : len(output), : len(source)]
+    output = task.vocab.ids_to_tokens(hypotheses.tokens[0, 0])
+    weights = np.asarray(hypotheses.attention)[0, 0, : len(output), : len(source)]
     attention_map(source, output, weights, path="attention.png")
     print(f"saved the model to {args.output}/ and an attention map to attention.png")
 
     for shortest, longest in ((1, 9), (31, 45), (46, 60)):
         lengths = CopyTask(min_length=shortest, max_length=longest)
         examples = lengths.sample(min(500, args.dev_size), seed=args.seed)
-        share = copied(translator, examples)
-        print(f"never seen, of {shortest} to {longest} symbols: {share:.4f}")
+        share = measure_accuracy(translator, examples)
+        print(f"accuracy on {shortest} to {longest} symbols: {share:.4f}")
     result = model.evaluate(
         dev.dataset(500, shuffle=False), verbose=0, return_dict=True
     )
     print(f"development perplexity: {result['perplexity']:.4f}")
-    print(f"whole-sequence accuracy: {copied(translator, dev):.4f}")
+    print(f"whole-sequence accuracy: {measure_accuracy(translator, dev):.4f}")
 
 
-def copied(translator: Translator, examples: Examples) -> float:
-    """Returns the share of sequences that are right in every symbol."""
+def measure_accuracy(translator: Translator, examples: Examples) -> float:
+    """Returns the share of sequences that are copied without an error."""
     sources = examples.source_texts()
     answers = translator.translate(sources)
     right = sum(x == answer for x, answer in zip(sources, answers, strict=True))

@@ -1,11 +1,11 @@
-"""Trains a small model of pronunciations, and opens a page to try it on.
+"""Trains a small model of pronunciations, and opens a page to try it.
 
     python examples/g2p_page.py
 
-takes some minutes on two cores, downloads the CMU Pronouncing Dictionary first (or
-reads it, --data FOLDER), and then serves the model until Ctrl+C: type PHONE, press
-Enter, and see "F OW N" and which letters each phoneme looks at. Started again it serves
-at once.
+Downloads the CMU Pronouncing Dictionary (or reads it from --data FOLDER), trains for
+some minutes on two cores, and then serves the model until Ctrl+C. Type PHONE and press
+Enter to see "F OW N" and the letters that each phoneme attends to. A second call serves
+the trained model at once.
 """
 
 import argparse
@@ -19,25 +19,25 @@ from kseq.data import Vocabulary, cmudict, encode_pairs
 
 
 def main() -> None:
-    """Trains, if it has not been done, and serves."""
+    """Trains the model, unless its folder exists, and serves it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="folder of the dictionary's files")
+    parser.add_argument("--data", help="folder with the files of the dictionary")
     parser.add_argument(
-        "--any-files", action="store_true", help="do not check that they are the public"
+        "--any-files", action="store_true", help="do not verify the checksums of --data"
     )
     parser.add_argument("--updates", type=int, default=2000)
     parser.add_argument("--units", type=int, default=256)
-    parser.add_argument("--output", default="g2p_small", help="folder of the model")
+    parser.add_argument("--output", default="g2p_small", help="model folder")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument(
-        "--no-browser", action="store_true", help="open the page yourself"
+        "--no-browser", action="store_true", help="do not open the page"
     )
     args = parser.parse_args()
 
     if not pathlib.Path(args.output).exists():
-        learn(args)
+        train_model(args)
     if not args.no_browser:
-        # By then the model is ready; if not, the page is one reload away.
+        # Long enough for most models to load; otherwise reload the page.
         open_page = threading.Timer(
             15, webbrowser.open, [f"http://127.0.0.1:{args.port}/"]
         )
@@ -46,17 +46,17 @@ def main() -> None:
     raise SystemExit(kseq(["serve", "-m", args.output, "--port", str(args.port)]))
 
 
-def learn(args: argparse.Namespace) -> None:
-    """Trains a model into a folder."""
-    where = {"folder": args.data, "verify": not args.any_files}
-    words = cmudict("train", **where)
+def train_model(args: argparse.Namespace) -> None:
+    """Trains a model and writes it to a folder."""
+    location = {"folder": args.data, "verify": not args.any_files}
+    words = cmudict("train", **location)
     letters = Vocabulary.build((word for word, _ in words), "characters")
     phonemes = Vocabulary.build(phonemes for _, phonemes in words)
     examples, _ = encode_pairs(words, letters, phonemes)
     train(
         args.output,
         examples,
-        cmudict("dev", **where).lists(),
+        cmudict("dev", **location).lists(),
         {
             "encoder_direction": "bidirectional",
             "units": args.units,

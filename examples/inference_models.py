@@ -1,8 +1,8 @@
-"""Decoding step by step, the way a learner would write it.
+"""Greedy decoding written as a plain Python loop.
 
-`model.generate` decodes in one compiled graph. The loop below does the same by hand
-with the two models that `build_inference_models` makes, the encoder and one step of the
-decoder, and gives the very same tokens.
+`model.generate` decodes in one compiled graph. The loop below gives the same tokens. It
+uses the two models of `build_inference_models`: the encoder and one step of the
+decoder.
 """
 
 import keras
@@ -26,12 +26,12 @@ model.fit(train.dataset(batch_size=64), epochs=8, verbose=2)
 
 inference = build_inference_models(model)
 for source, text in zip(test.source, test.source_texts(), strict=True):
-    # The encoder gives the memory and the states the decoder starts from.
+    # The encoder returns the memory and the initial states of the decoder.
     state = inference.encoder(ops.array([source]))
     token = ops.array([START])
     tokens: list[int] = []
     while len(tokens) < 20:
-        # One step: the token before and the states in, logits and new states out.
+        # One step: previous token and states in, logits and new states out.
         outputs = inference.decoder_step({**state, "token": token})
         state = {**state, "states": outputs["states"]}
         token = ops.argmax(outputs["logits"], axis=-1)

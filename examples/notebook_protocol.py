@@ -1,20 +1,20 @@
-"""The well-known notebook on addition, measured by its own rules and by stricter ones.
+"""The well-known notebook on addition, measured by its rule and by stricter ones.
 
-5,000 sums of two numbers of up to three digits, right-justified, 200 epochs in batches
-of 128 with Adam, 128 units; the source plain or reversed, one-hot or embedded. The
-learning rate is Adam's own, 0.001 throughout, as in the notebook, or falls from 0.003
-to 0 along a cosine.
-Measured on 1,000 fresh sums, whose operands are together in no training example:
+Trains on 5,000 sums of two numbers of up to three digits, right-justified, for 200
+epochs with batches of 128, Adam and 128 units. The source is plain or reversed, one-hot
+or embedded. The learning rate is constant, 0.001 as in the notebook, or falls from
+0.003 to 0 along a cosine. Each model is measured on 1,000 sums whose operands are
+together in no training example:
 
-- token accuracy under teacher forcing with the first character given, as the notebook
-  has it: it trains on y[:-1] -> y[1:] without a start token, so that the first
-  character of a sum is never predicted;
-- token accuracy under teacher forcing on all positions;
-- whole sums right, by greedy decoding.
+- token accuracy under teacher forcing with the first character given, as in the
+  notebook. (It trains on y[:-1] -> y[1:] without a start token, so the model never
+  predicts the first character.)
+- token accuracy under teacher forcing at all positions
+- share of whole sums that are right, with greedy decoding
 
     python examples/notebook_protocol.py
 
-prints a table.
+Prints a table.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from kseq.data import AdditionTask
 def run(
     representation: str, reverse: bool, cosine: bool, epochs: int, seed: int
 ) -> list[float]:
-    """Trains one model; returns its three accuracies."""
+    """Trains one model and returns its three accuracies."""
     keras.utils.set_random_seed(seed)
     task = AdditionTask(digits=3)
     train, test = task.split(5_000, 1_000, seed=seed)
@@ -53,19 +53,24 @@ def run(
         model.evaluate(inputs, targets, sample_weight=weight, verbose=0)[1]
         for weight in (after_first, None)
     ]
-    found = model.generate(test.source, max_length=targets.shape[1]).tokens[:, 0]
-    width = targets.shape[1] - found.shape[1]
-    whole = (np.pad(found, ((0, 0), (0, width))) == targets).all(axis=1).mean()
+    outputs = model.generate(test.source, max_length=targets.shape[1]).tokens[:, 0]
+    width = targets.shape[1] - outputs.shape[1]
+    whole = (np.pad(outputs, ((0, 0), (0, width))) == targets).all(axis=1).mean()
     return [*accuracies, float(whole)]
 
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description="Addition by the notebook's rules.")
+    parser = argparse.ArgumentParser(
+        description="Measure addition by the rule of the notebook."
+    )
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    print("| source | reversed | rate | first character given | all | whole sums |")
+    print(
+        "| source | reversed | learning rate | first character given | all positions "
+        "| whole sums |"
+    )
     print("|---|---|---|---|---|---|")
     for representation, reverse, cosine in itertools.product(
         ("one_hot", "embedding"), (False, True), (False, True)

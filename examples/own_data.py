@@ -1,4 +1,4 @@
-"""From two lists of strings to a saved translator."""
+"""Trains on two lists of strings and saves a translator."""
 
 import keras
 

@@ -1,14 +1,14 @@
-"""An LSTM with attention learns to turn sequences round: "3 10 7" -> "7 10 3".
+"""An LSTM with attention learns to reverse sequences: "3 10 7" -> "7 10 3".
 
-Trains the model of JoeyNMT's tutorial (an encoder of 64 units in each direction, a
-decoder of 64 units with attention and input feeding, embeddings of 16) on 50,000
-sequences of 1 to 25 of 50 symbols, and measures it on 1,000 of 1 to 30, by greedy
-decoding, in BLEU and in whole sequences.
+Trains the model of JoeyNMT's tutorial: an encoder with 64 units in each direction, a
+decoder with 64 units, attention and input feeding, embeddings of 16. The data are
+50,000 sequences of 1 to 25 symbols, out of 50 symbols. The model is measured by greedy
+decoding on 1,000 sequences of 1 to 30 symbols, by BLEU and by whole sequences.
 
     python examples/reverse_task.py
 
-writes reverser/ (the model and its vocabulary) and attention.png (where it looks as it
-reverses a sequence) into the current folder. It needs the extras `text` and `plot`.
+Writes reverser/ (the model and its vocabulary) and attention.png (the attention weights
+of one sequence) into the current folder. Needs the extras `text` and `plot`.
 """
 
 import argparse
@@ -24,16 +24,16 @@ from kseq.training import ShowExamples, StepTimes
 
 
 def main() -> None:
-    """Trains, shows, measures and saves."""
+    """Trains a model, saves it and measures it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--attention", default="general", help="a kind kseq knows")
+    parser.add_argument("--attention", default="general", help="name of an attention")
     parser.add_argument("--train-size", type=int, default=50_000)
     parser.add_argument("--dev-size", type=int, default=1_000)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=0.003)
     parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--output", default="reverser", help="folder of the model")
+    parser.add_argument("--output", default="reverser", help="model folder to write")
     args = parser.parse_args()
 
     keras.utils.set_random_seed(args.seed)
@@ -61,15 +61,17 @@ def main() -> None:
 
     translator = Translator(model, task.vocab, task.vocab)
     translator.save(args.output, overwrite=True)
-    # Another seed, and longer ones than in training among them, as in the tutorial.
+    # Another seed, with some sequences longer than in training, as in the tutorial.
     test = ReverseTask(max_length=30).sample(1_000, seed=args.seed + 1)
     sources, references = test.source_texts(), test.target_texts()
     answers = translator.translate(sources)
     longest = max(range(len(sources)), key=lambda k: len(sources[k]))
-    found = model.generate(test.source[longest : longest + 1], return_attention=True)
+    hypotheses = model.generate(
+        test.source[longest : longest + 1], return_attention=True
+    )
     source = task.vocab.ids_to_tokens(test.source[longest])
-    output = task.vocab.ids_to_tokens(found.tokens[0, 0])
-    weights = np.asarray(found.attention)[0, 0, : len(output), : len(source)]
+    output = task.vocab.ids_to_tokens(hypotheses.tokens[0, 0])
+    weights = np.asarray(hypotheses.attention)[0, 0, : len(output), : len(source)]
     attention_map(source, output, weights, path="attention.png")
     print(f"saved the model to {args.output}/ and an attention map to attention.png")
 

@@ -1,14 +1,14 @@
-"""What helps an LSTM to learn addition? A sweep finds out.
+"""A sweep over the settings of an LSTM that learns addition.
 
-Trains an encoder-decoder for each number of units, with the source as it is and
-reversed (Sutskever et al., 2014), on sums of two numbers, and ranks them by the share
-of validation sums that are right in every digit.
+Trains an encoder-decoder on sums of two numbers for each number of units, with the
+source in its original order and reversed (Sutskever et al., 2014). Ranks the models by
+the share of validation sums that are right in every digit.
 
     python examples/sweep_addition.py
 
-writes results.csv (a row for each trial), sweep.png (accuracy against each setting)
-and sweeps/addition/ (the sweep itself, with the best model in best/) into the current
-folder. Stopped and started again, it goes on where it was.
+Writes results.csv (one row for each trial), sweep.png (accuracy against each setting)
+and sweeps/addition/ (the sweep, with the best model in best/) into the current folder.
+The same command continues an interrupted sweep.
 """
 
 import argparse
@@ -23,16 +23,22 @@ from kseq.tuning import search
 
 
 def main() -> None:
-    """Runs the sweep and shows what it found."""
+    """Runs the sweep and prints its results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--digits", type=int, default=3, help="digits of an operand")
+    parser.add_argument(
+        "--digits", type=int, default=3, help="maximum number of digits of an operand"
+    )
     parser.add_argument("--train-size", type=int, default=40_000)
     parser.add_argument("--valid-size", type=int, default=2_000)
     parser.add_argument("--units", type=int, nargs="+", default=[64, 128, 192])
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--overwrite", action="store_true", help="begin anew")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="delete an existing sweep and start again",
+    )
     args = parser.parse_args()
 
     begin = time.perf_counter()

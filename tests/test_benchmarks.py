@@ -1,4 +1,4 @@
-"""The benchmarks: that they run, and write their tables where they belong."""
+"""The benchmarks run, and write their tables into the page."""
 
 import importlib.util
 import json
@@ -25,36 +25,39 @@ def load(name: str) -> Any:
 def test_a_table_is_written_between_its_comments() -> None:
     tables = load("tables")
     page = "a\n<!-- begin x -->\n\nold\n\n<!-- end x -->\nb\n"
-    new = tables.replaced(page, "x", "new \\1")
+    new = tables.replace_table(page, "x", "new \\1")
     assert new == "a\n<!-- begin x -->\n\nnew \\1\n\n<!-- end x -->\nb\n"
-    assert tables.replaced(new, "x", "old") == page
-    with pytest.raises(ValueError, match="one place for 'y'"):
-        tables.replaced(page, "y", "new")
+    assert tables.replace_table(new, "x", "old") == page
+    with pytest.raises(ValueError, match="exactly one table 'y'"):
+        tables.replace_table(page, "y", "new")
     for name in tables.BENCHMARKS:
-        assert name in tables.replaced(PAGE.read_text("utf-8"), name, "new")
+        assert name in tables.replace_table(PAGE.read_text("utf-8"), name, "new")
 
 
-def test_where_figures_come_from_is_told() -> None:
-    told = load("tables").circumstances()
-    assert all(name in told for name in ("core CPU", "Python 3.", "tensorflow 2."))
+def test_a_table_names_its_machine_and_versions() -> None:
+    text = load("tables").describe_run()
+    assert all(name in text for name in ("core CPU", "Python 3.", "tensorflow 2."))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["training", "decoding"])
-def test_a_benchmark_prints_rows_that_its_table_shows(
+def test_the_rows_of_a_benchmark_fit_its_table(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = {"training": ["tiny", "--steps=2"], "decoding": ["addition", "--count=40"]}
+    arguments = {
+        "training": ["tiny", "--steps=2"],
+        "decoding": ["addition", "--count=40"],
+    }
     command = [sys.executable, str(FOLDER / f"{name}.py"), "--rounds=1", "--json"]
-    found = subprocess.run(
-        [*command, "--workload", *few[name]],
+    output = subprocess.run(
+        [*command, "--workload", *arguments[name]],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
     )
-    rows = json.loads(found.stdout)
-    monkeypatch.syspath_prepend(FOLDER)  # as where it is run as a script
+    rows = json.loads(output.stdout)
+    monkeypatch.syspath_prepend(FOLDER)  # as when it is run as a script
     module = load(name)
-    for row in rows:
-        assert module.line(row).count("|") == module.HEADER.splitlines()[0].count("|")
+    columns = module.HEADER.splitlines()[0].count("|")
+    assert {module.format_row(row).count("|") for row in rows} == {columns}
     assert rows[0]["ratio"]

@@ -1,4 +1,4 @@
-"""What the documents say of the repository is true of it."""
+"""Checks that the documents match the repository."""
 
 import importlib
 import inspect
@@ -15,8 +15,8 @@ import kseq
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
-# The languages of code blocks that are known to be run (python) or to need no run.
-# "py" or "python3" would look the same to a reader, and never be run.
+# Languages of code blocks. `python` blocks are run, the others need no run. Blocks with
+# "py" or "python3" would look the same to a reader, but would never run.
 LANGUAGES = {"python", "console", "bash", "text", "json", "{eval-rst}", "{toctree}"}
 
 
@@ -25,7 +25,7 @@ def public_modules() -> list[str]:
 
 
 def public_names(module: ModuleType) -> list[str]:
-    """The names in `__all__`, or those that the module itself defines."""
+    """Returns the names in `__all__`, or the names that the module defines."""
     own = [
         name
         for name, value in vars(module).items()
@@ -36,7 +36,7 @@ def public_names(module: ModuleType) -> list[str]:
 
 
 def public_objects(module: ModuleType) -> Iterator[tuple[str, object]]:
-    """A module, its public names and the methods that these add to their bases."""
+    """Yields a module, its public names and the methods that add to their bases."""
     yield module.__name__, module
     for name in public_names(module):
         value = getattr(module, name)
@@ -44,7 +44,7 @@ def public_objects(module: ModuleType) -> Iterator[tuple[str, object]]:
             yield f"{module.__name__}.{name}", value
             for method, raw in vars(value).items():
                 inherited = any(hasattr(base, method) for base in value.__mro__[1:])
-                # Neither a routine nor a property: a field, which the class describes.
+                # Fields are described in the docstring of the class.
                 field = not (inspect.isroutine(raw) or isinstance(raw, property))
                 if not (method.startswith("_") or inherited or field):
                     yield f"{module.__name__}.{name}.{method}", getattr(value, method)
@@ -79,7 +79,7 @@ def test_the_guarantees_name_the_tests_that_hold_them() -> None:
 def test_make_targets_in_documents_exist(document: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    # In code, since prose too may `make sure`.
+    # Only in code: prose may contain "make sure".
     text = document.read_text()
     code = re.findall(r"(?ms)^```(?:console|bash)\n(.*?)^```", text)
     code += re.findall(r"`([^`\n]+)`", text)
@@ -109,13 +109,13 @@ def test_no_file_names_a_path_of_one_machine() -> None:
         check=False,
     )
     if listing.returncode:
-        pytest.skip("not a git checkout: which files are the project's is unknown")
+        pytest.skip("not a git checkout: the files of the project are unknown")
     machine = re.compile(
         rb"(?<![\w.~:/-])/(?:home|root|work|tmp|opt(?!/ml\b)|mnt|Users)/\w"
     )
-    found = [
+    matches = [
         name
         for name in listing.stdout.split("\0")
         if (path := ROOT / name).is_file() and machine.search(path.read_bytes())
     ]
-    assert not found
+    assert not matches

@@ -1,4 +1,4 @@
-"""The examples run as they stand; the long ones on a small share of their data."""
+"""Runs the examples; long ones with little data."""
 
 import os
 import re
@@ -32,7 +32,7 @@ ARGUMENTS: dict[str, list[str]] = {
 
 
 def run(name: str, folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", str(EXAMPLES / name), *arguments],
         cwd=folder,
         env=dict(os.environ),
@@ -41,19 +41,19 @@ def run(name: str, folder: Path, *arguments: str) -> str:
         timeout=580,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout
+    assert process.returncode == 0, process.stderr[-4000:]
+    return process.stdout
 
 
 def test_every_example_is_tested() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(ARGUMENTS)
 
 
-def test_the_demo_prints_short_plain_lines_and_ends_with_sums_and_a_command(
+def test_the_demo_prints_plain_lines_and_ends_with_sums_and_a_command(
     tmp_path: Path,
 ) -> None:
     printed = run("addition.py", tmp_path, *ARGUMENTS["addition.py"], "--epochs=6")
-    # In a log nothing moves.
+    # No control characters in a log.
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", printed)
     lines = printed.splitlines()
     assert max(map(len, lines[:-1])) <= 88
@@ -61,23 +61,23 @@ def test_the_demo_prints_short_plain_lines_and_ends_with_sums_and_a_command(
     *unseen, accuracy, own, command = lines[-9:]
     shown = {}
     for line in unseen:
-        found = re.fullmatch(r"  (\d\+\d) = (.*)  ([✓✗])", line)
-        assert found is not None
-        text, answer, mark = found.groups()
+        match = re.fullmatch(r"  (\d\+\d) = (.*)  ([✓✗])", line)
+        assert match is not None
+        text, answer, mark = match.groups()
         right = answer == str(sum(map(int, text.split("+"))))
         assert mark == ("✓" if right else "✗")
         shown[text] = answer
     assert re.fullmatch(r"whole-sum accuracy: [01]\.\d{4}", accuracy)
-    assert own == "a sum of your own:"
+    assert own == "try your own sum:"
     assert re.fullmatch(r"  echo \d\+\d \| \S*kseq translate -m adder", command)
     assert (tmp_path / "addition.png").stat().st_size > 1000
-    # The command exists and answers.
+    # The saved model gives the printed answer.
     translator = Translator.load(tmp_path / "adder")
     text = command.split()[1]
     assert translator.translate([text]) == [shown[text]]
 
 
-def test_the_copier_ends_with_its_accuracy_and_shows_where_it_looked(
+def test_the_copier_prints_its_accuracy_and_draws_its_attention(
     tmp_path: Path,
 ) -> None:
     lines = run("copy_task.py", tmp_path, *ARGUMENTS["copy_task.py"]).splitlines()
@@ -87,14 +87,14 @@ def test_the_copier_ends_with_its_accuracy_and_shows_where_it_looked(
     assert (tmp_path / "attention.png").stat().st_size > 1000
 
 
-def test_the_reverser_ends_with_its_bleu(tmp_path: Path) -> None:
+def test_the_reverser_prints_its_bleu(tmp_path: Path) -> None:
     lines = run("reverse_task.py", tmp_path, *ARGUMENTS["reverse_task.py"]).splitlines()
     assert re.fullmatch(r"BLEU: \d+\.\d", lines[-1])
     assert (tmp_path / "reverser/model.keras").is_file()
     assert (tmp_path / "attention.png").stat().st_size > 1000
 
 
-def test_the_pronouncers_end_with_their_error_rates_and_go_on_when_resumed(
+def test_the_pronouncers_print_their_error_rates_and_can_be_resumed(
     tmp_path: Path,
 ) -> None:
     train = "AB  AE B\nBA  B AA\nBA(2)  B AE\nABBA  AE B AH\nBAB  B AE B\nA  AH\n"
@@ -112,14 +112,14 @@ def test_the_pronouncers_end_with_their_error_rates_and_go_on_when_resumed(
     assert (tmp_path / "g2p-1/metrics.csv").is_file()
 
 
-def test_the_loop_of_a_learner_decodes_what_generate_decodes(tmp_path: Path) -> None:
+def test_a_plain_loop_decodes_the_same_tokens_as_generate(tmp_path: Path) -> None:
     lines = run("inference_models.py", tmp_path).splitlines()[-4:]
     for line in lines:
         source, target = re.findall(r"'([\d ]+)'", line)
         assert source.split()[::-1] == target.split()
 
 
-def test_own_data_become_a_translator_in_a_folder(tmp_path: Path) -> None:
+def test_own_data_give_a_saved_translator(tmp_path: Path) -> None:
     printed = run("own_data.py", tmp_path)
     assert printed.splitlines()[-1] == "['cats', 'cities', 'foxes']"
     assert (tmp_path / "plurals/config.json").is_file()
@@ -132,7 +132,7 @@ def test_the_notebook_protocol_prints_a_row_for_each_model(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_the_demo_reaches_its_accuracy_in_its_time(tmp_path: Path) -> None:
+def test_the_demo_reaches_its_accuracy_in_time(tmp_path: Path) -> None:
     printed = run("addition.py", tmp_path)
     seconds = re.search(r"training steps took (\d+) s", printed)
     assert seconds is not None
@@ -142,7 +142,7 @@ def test_the_demo_reaches_its_accuracy_in_its_time(tmp_path: Path) -> None:
     assert float(accuracy[1]) >= 0.99
 
 
-def test_the_sweep_leaves_a_table_a_picture_and_its_best_model(tmp_path: Path) -> None:
+def test_the_sweep_writes_a_table_a_plot_and_its_best_model(tmp_path: Path) -> None:
     printed = run("sweep_addition.py", tmp_path, *ARGUMENTS["sweep_addition.py"])
     assert "reverse_source" in printed
     rows = (tmp_path / "results.csv").read_text().splitlines()
