@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 from kseq.decoding import Step
-from kseq.decoding.step_function import flat
+from kseq.decoding.step_function import flatten_hypotheses as flat
 from kseq.layers import (
     Attention,
     AttentionalHidden,
