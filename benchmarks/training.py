@@ -45,6 +45,8 @@ from products import product_loop
 
 import kseq
 from kseq.data import Examples, Vocabulary
+from kseq.data.batches import make_batch
+from kseq.special_tokens import END, SPECIAL_TOKENS
 
 torch: Any = None
 with contextlib.suppress(ImportError):  # without it, its column stays empty
@@ -247,16 +249,14 @@ def fixed_batches(work: Workload, seed: int) -> list[Any]:
         source, target = (
             np.concatenate(
                 [
-                    rng.integers(4, size, (rows, time - 1)),
-                    np.full((rows, 1), 3),
+                    rng.integers(len(SPECIAL_TOKENS), size, (rows, time - 1)),
+                    np.full((rows, 1), END),
                 ],
                 1,
             ).astype("int32")
             for (rows, time), size in zip(shapes, sizes, strict=True)
         )
-        start = np.full((work.batch, 1), 2, "int32")
-        shifted = np.concatenate([start, target[:, :-1]], 1)
-        batches.append(({"encoder_inputs": source, "decoder_inputs": shifted}, target))
+        batches.append(make_batch(source, target))
     return batches
 
 

@@ -1,6 +1,5 @@
 """Strategies by name, and one model trained by several processes."""
 
-import json
 import re
 from pathlib import Path
 
@@ -145,58 +144,6 @@ def test_a_killed_worker_ends_the_other_and_a_restart_goes_on(tmp_path: Path) ->
     # Scores and weights; the histories differ in length.
     for part in ("arr_0", one.files[-1], one.files[-2]):
         np.testing.assert_allclose(two[part], one[part], atol=1e-5, rtol=1e-6)
-
-
-UNMENDED = """
-    import json
-
-    import keras
-    import numpy as np
-    import tensorflow as tf
-
-    (cpu,) = tf.config.list_physical_devices("CPU")
-    device = tf.config.LogicalDeviceConfiguration()
-    tf.config.set_logical_device_configuration(cpu, [device] * 2)
-    strategy = tf.distribute.MirroredStrategy(
-        ["CPU:0", "CPU:1"], cross_device_ops=tf.distribute.ReductionToOneDevice())
-
-
-    def weight(rows, **optimizer):
-        x = np.arange(1.0, rows + 1, dtype="float32")[:, None]
-        with strategy.scope():
-            inputs = keras.Input((1,))
-            outputs = keras.layers.Dense(
-                1, use_bias=False, kernel_initializer="zeros")(inputs)
-            model = keras.Model(inputs, outputs)
-            model.compile(
-                optimizer=keras.optimizers.SGD(1.0, **optimizer), loss="mse")
-        model.fit(x, x, batch_size=rows, verbose=0)
-        return float(model.get_weights()[0][0, 0])
-
-
-    def outcome(*args, **kwargs):
-        try:
-            return weight(*args, **kwargs)
-        except Exception as error:
-            return f"{type(error).__name__}: {error}"
-
-
-    print(json.dumps([
-        outcome(3), outcome(4, clipvalue=1.0), outcome(4, gradient_accumulation_steps=2)
-    ]))
-"""
-
-
-def test_keras_still_needs_the_mending_that_distributed_training_does() -> None:
-    """Where this fails, Keras has got better, and `DistributedTraining` can shrink."""
-    odd, clipped, accumulated = json.loads(run_child(UNMENDED).splitlines()[-1])
-    # An odd global batch: `_maybe_symbolic_build`.
-    assert isinstance(odd, str)
-    # Both replicas clip to 1 before the sum, which is 2 then: `_apply_gradients`.
-    assert clipped == pytest.approx(2.0)
-    # A merge inside of a condition: `_apply_gradients` as well.
-    assert isinstance(accumulated, str)
-    assert "merge_call" in accumulated
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:

@@ -18,7 +18,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "g2p_page.py": [],  # run by serving/test_server.py
     "inference_models.py": [],
     "notebook_protocol.py": ["--epochs=1"],
-    "onnx_decode.py": [],  # run by test_export.py
+    "onnx_decode.py": [],  # run by test_onnx.py
     "own_data.py": [],
     "reverse_task.py": ["--train-size=64", "--dev-size=8", "--epochs=1"],
     "sweep_addition.py": [

@@ -1,15 +1,14 @@
 """Recurrent sequence-to-sequence models in Keras 3 on TensorFlow.
 
-Importing this package imports nothing else: TensorFlow takes seconds to load, and a
-program that only asks for help or for a version should not wait for it. A public
-name is loaded when it is first used (PEP 562), and with it the module that registers
-every class a saved model may hold.
+Importing this package does not import TensorFlow, which takes seconds. A public name is
+loaded when it is first used (PEP 562). This also imports the modules that register
+classes for saved models.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getattr__
+if TYPE_CHECKING:  # type checkers and editors do not follow __getattr__
     from kseq.config.architecture import Seq2SeqConfig as Seq2SeqConfig
     from kseq.config.presets import preset as preset
     from kseq.config.training import TrainingSettings as TrainingSettings
@@ -25,7 +24,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from kseq.training import train as train
     from kseq.translator import Translator as Translator
 
-_HOME = {
+_MODULES = {
     "Ensemble": "kseq.models",
     "Seq2Seq": "kseq.models",
     "Seq2SeqConfig": "kseq.config.architecture",
@@ -41,7 +40,7 @@ _HOME = {
     "score": "kseq.models",
     "train": "kseq.training",
 }
-_ROOMS = (
+_SUBMODULES = (
     "config",
     "data",
     "decoding",
@@ -62,7 +61,7 @@ _ROOMS = (
     "tuning",
 )
 
-__all__ = [*_HOME, "__version__"]
+__all__ = [*_MODULES, "__version__"]
 
 
 def __getattr__(name: str) -> object:
@@ -70,15 +69,15 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("kseq")
-    if name in _HOME:
+    if name in _MODULES:
         importlib.import_module("kseq.registration")
-        value = getattr(importlib.import_module(_HOME[name]), name)
-        globals()[name] = value  # the next look-up does not come here
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+        globals()[name] = value  # the next lookup does not call __getattr__
         return value
-    if name in _ROOMS:
+    if name in _SUBMODULES:
         return importlib.import_module(f"kseq.{name}")
     raise AttributeError(f"module 'kseq' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_ROOMS])
+    return sorted([*__all__, *_SUBMODULES])

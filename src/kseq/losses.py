@@ -1,4 +1,4 @@
-"""Losses over padded sequences, normalised by their real tokens."""
+"""Losses of padded sequences, normalized by their number of real tokens."""
 
 import functools
 from typing import Any
@@ -12,12 +12,12 @@ from kseq.special_tokens import PAD
 
 
 def token_weights(targets: Any, sample_weight: Any = None) -> Any:
-    """Returns the weight of every token: that of its sample, and 0 for padding.
+    """Returns the weight of each token: its sample weight, and 0 for padding.
 
     Args:
         targets: Integer ids (batch, time); 0 is padding.
         sample_weight: Weights of the rows, (batch,) or (batch, 1), or of the tokens,
-            (batch, time). Default None: 1 for each.
+            (batch, time). Default: 1.
 
     Returns:
         Float32 weights (batch, time).
@@ -58,13 +58,13 @@ def token_weights(targets: Any, sample_weight: Any = None) -> Any:
 
 
 def token_losses(targets: Any, logits: Any, label_smoothing: float = 0.0) -> Any:
-    """Returns the cross-entropy of every token, padding included.
+    """Returns the cross-entropy of each token, including padding.
 
     Args:
         targets: Integer ids (batch, time).
         logits: Float scores before the softmax (batch, time, vocab).
-        label_smoothing: Share, in [0, 1), of the target distribution that is spread
-            evenly over the whole vocabulary. Default 0.
+        label_smoothing: Share, in [0, 1), of the target distribution that is
+            distributed evenly over the vocabulary. Default: 0.
 
     Returns:
         Float32 losses (batch, time), in nats.
@@ -91,8 +91,8 @@ def token_losses(targets: Any, logits: Any, label_smoothing: float = 0.0) -> Any
         raise ValueError(
             "Targets must be ids of shape (batch, time) and logits of shape (batch, "
             f"time, vocab). Received: targets of shape {targets.shape} and logits of "
-            f"shape {logits.shape}; kseq.data.Examples.from_arrays makes ids of "
-            "one-hot vectors."
+            f"shape {logits.shape}; kseq.data.Examples.from_arrays converts one-hot "
+            "vectors to ids."
         )
     vocab_size = logits.shape[-1] or tf.shape(logits)[-1]
     low, high = tf.reduce_min(targets), tf.reduce_max(targets)
@@ -110,36 +110,36 @@ def token_losses(targets: Any, logits: Any, label_smoothing: float = 0.0) -> Any
     with tf.control_dependencies([check]):
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
     if label_smoothing:
-        # The cross-entropy against the even distribution.
-        even = tf.reduce_logsumexp(logits, axis=-1) - tf.reduce_mean(logits, axis=-1)
-        losses = (1 - label_smoothing) * losses + label_smoothing * even
+        # The cross-entropy with the uniform distribution.
+        uniform = tf.reduce_logsumexp(logits, axis=-1) - tf.reduce_mean(logits, axis=-1)
+        losses = (1 - label_smoothing) * losses + label_smoothing * uniform
     return losses  # (batch, time)
 
 
 @keras.saving.register_keras_serializable(package="kseq")
 class MaskedCrossentropy(keras.losses.Loss):
-    """Cross-entropy of token ids from logits, a mean over the real tokens.
+    """Cross-entropy of token ids and logits, averaged over the real tokens.
 
-    Padding (target id 0) has no part in it, neither in the sum nor in the number of
-    tokens it is divided by. Sample weights multiply a token's loss and its count: a
-    row of weight 2 is worth two rows, one of weight 0 is not there. On several
-    replicas the divisor is that of the whole global batch, so that the sum over the
-    replicas is the loss of one device.
+    Padding (target id 0) counts neither in the sum nor in the number of tokens. Sample
+    weights multiply the loss and the count of a token: a row of weight 2 counts as two
+    rows, a row of weight 0 does not count. On several replicas the sum is divided by
+    the number of tokens of the global batch, so that the sum over the replicas equals
+    the loss on one device.
 
     Args:
-        label_smoothing: Share, in [0, 1), of the target distribution that is spread
-            evenly over the whole vocabulary. Default 0.
-        reduction: `"mean_with_sample_weight"` (default), `"sum"` or `"none"`, the
-            weighted losses (batch, time).
-        name: Name of the loss. Default `"masked_crossentropy"`.
+        label_smoothing: Share, in [0, 1), of the target distribution that is
+            distributed evenly over the vocabulary. Default: 0.
+        reduction: `"mean_with_sample_weight"`, `"sum"`, or `"none"` for the weighted
+            losses (batch, time). Default: `"mean_with_sample_weight"`.
+        name: Name of the loss. Default: `"masked_crossentropy"`.
 
     Call arguments:
         y_true: Integer ids (batch, time).
         y_pred: Float logits (batch, time, vocab).
-        sample_weight: Optional weights, (batch,), (batch, 1) or (batch, time).
+        sample_weight: Weights, (batch,), (batch, 1) or (batch, time). Default: 1.
 
     Returns:
-        Float32 scalar, in nats a token.
+        Float32 scalar, in nats per token.
 
     Raises:
         ValueError: If `label_smoothing` or `reduction` is invalid.
@@ -175,9 +175,9 @@ class MaskedCrossentropy(keras.losses.Loss):
         return token_losses(y_true, y_pred, self.label_smoothing)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        # Keras's own would turn the ids into floats, and divide by replica.
+        # Keras's method casts ids to floats, and divides by the tokens of a replica.
         weights = token_weights(y_true, sample_weight)
-        # where, not a product: at padding a loss may be anything, nan included.
+        # `where` and not a product: the loss of padding can be nan.
         losses = self.call(y_true, y_pred)
         losses = tf.where(weights != 0, losses * weights, 0.0)  # (batch, time)
         if self.reduction == "none":
@@ -191,7 +191,7 @@ class MaskedCrossentropy(keras.losses.Loss):
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
-# What Keras's `compile` calls the cross-entropy over categories.
+# Keras's names of the categorical cross-entropy.
 CROSSENTROPIES = (
     "crossentropy",
     "ce",
@@ -211,23 +211,23 @@ _CLASSES = (
 
 
 def get(identifier: Any) -> Any:
-    """Returns a loss of ids and logits, from what `compile` takes.
+    """Returns a loss of ids and logits for an argument of `compile`.
 
-    Keras's cross-entropies over categories read probabilities where they are not told
-    otherwise, and count padding. By name, or as its function, such a loss stands for
-    `MaskedCrossentropy`, and so does an object with `from_logits=True`.
+    Keras's categorical cross-entropies read probabilities by default, and count
+    padding. So their names and functions mean `MaskedCrossentropy`, and so do their
+    objects with `from_logits=True`.
 
     Args:
         identifier: None or `"masked_crossentropy"`; a name or function of Keras, such
-            as `"sparse_categorical_crossentropy"`; an object; a function of your own
-            of ids (batch, time) and logits (batch, time, vocab); or a list or dict of
-            one of these.
+            as `"sparse_categorical_crossentropy"`; an object; your own function of ids
+            (batch, time) and logits (batch, time, vocab); or a list or dict of one of
+            these.
 
     Returns:
         A `keras.losses.Loss` or a function.
 
     Raises:
-        ValueError: If it is a loss of Keras that reads anything but logits and ids.
+        ValueError: If it is another loss of Keras.
 
     Example:
         >>> from kseq import losses
@@ -252,11 +252,11 @@ def get(identifier: Any) -> Any:
         return MaskedCrossentropy(
             smoothing, reductions.get(reduction, "mean_with_sample_weight")
         )
-    if not callable(identifier) or is_of_keras(identifier):
+    if not callable(identifier) or is_from_keras(identifier):
         raise ValueError(
-            "`loss` must be kseq.losses.MaskedCrossentropy(), the default, or a "
-            "function of your own of ids (batch, time) and logits (batch, time, "
-            f"vocab). Received: {identifier!r}."
+            "`loss` must be kseq.losses.MaskedCrossentropy(), the default, or your own "
+            "function of ids (batch, time) and logits (batch, time, vocab). Received: "
+            f"{identifier!r}."
         )
     return identifier
 
@@ -264,19 +264,22 @@ def get(identifier: Any) -> Any:
 def crossentropy_settings(
     identifier: Any, functions: tuple[Any, ...], classes: tuple[Any, ...]
 ) -> dict[str, Any] | None:
-    """Returns the settings of a cross-entropy of Keras, or None for anything else.
+    """Returns the settings of a cross-entropy of Keras.
 
     Args:
         identifier: An object, a function, or a partial function.
-        functions: The functions that are cross-entropies.
-        classes: The classes that are.
+        functions: Keras's functions of the cross-entropy.
+        classes: Keras's classes of the cross-entropy.
+
+    Returns:
+        Dict of settings; None if `identifier` is no cross-entropy of Keras.
 
     Raises:
-        ValueError: If it is one that reads probabilities, or has further settings.
+        ValueError: If it reads probabilities, or has a setting that kseq lacks.
     """
     if isinstance(identifier, classes):
-        if not is_of_keras(identifier) and identifier.get_config().get("from_logits"):
-            return None  # a subclass, which computes what it likes
+        if not is_from_keras(identifier) and identifier.get_config().get("from_logits"):
+            return None  # a subclass can compute another loss
         settings = identifier.get_config()
     elif isinstance(identifier, functools.partial) and identifier.func in functions:
         settings = {"from_logits": False, **identifier.keywords}
@@ -286,22 +289,22 @@ def crossentropy_settings(
         return None
     if not settings.pop("from_logits"):
         raise ValueError(
-            "A cross-entropy must read logits here, not probabilities: use "
+            "A cross-entropy must read logits, not probabilities: use "
             "kseq.losses.MaskedCrossentropy(), the default, or from_logits=True. "
             f"Received: {identifier!r} with from_logits=False."
         )
-    plain = {"ignore_class": (None, 0), "axis": (-1, 2)}
-    for name, values in plain.items():
+    supported = {"ignore_class": (None, 0), "axis": (-1, 2)}
+    for name, values in supported.items():
         if settings.get(name, values[0]) not in values:
             raise ValueError(
-                f"A cross-entropy must have `{name}` {values[0]} here. Received: "
+                f"`{name}` of a cross-entropy must be {values[0]}. Received: "
                 f"{settings[name]}."
             )
     return settings
 
 
-def is_of_keras(identifier: Any) -> bool:
-    """Whether a function, or the class of an object, is Keras's own."""
+def is_from_keras(identifier: Any) -> bool:
+    """Whether a function, or the class of an object, is defined in Keras."""
     while isinstance(identifier, functools.partial):
         identifier = identifier.func
     where = identifier if hasattr(identifier, "__name__") else type(identifier)

@@ -1,4 +1,4 @@
-"""Metrics over padded sequences, exact over batches of unequal token counts."""
+"""Metrics of padded sequences, exact for batches with different token counts."""
 
 from typing import Any
 
@@ -8,23 +8,23 @@ import tensorflow as tf
 from kseq.losses import (
     CROSSENTROPIES,
     crossentropy_settings,
-    is_of_keras,
+    is_from_keras,
     token_losses,
     token_weights,
 )
 
 
 class _WeightedMean(keras.metrics.Metric):
-    """A sum of values over a sum of weights, both kept for a whole epoch."""
+    """A sum of values divided by a sum of weights, accumulated over an epoch."""
 
     def __init__(self, name: str, dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
-        # float32 counts exactly to 16.7 million only; an epoch may hold more tokens.
+        # float32 counts exactly only up to 16.7 million tokens.
         self.total = self.add_variable((), "zeros", dtype="float64", name="total")
         self.weight = self.add_variable((), "zeros", dtype="float64", name="weight")
 
     def add(self, values: Any, weights: Any) -> None:
-        # where, not a product: at padding a value may be anything, nan included.
+        # `where` and not a product: the value of padding can be nan.
         weighted = tf.where(weights != 0, tf.cast(values, tf.float32) * weights, 0.0)
         total = tf.reduce_sum(weighted)
         self.total.assign_add(tf.cast(total, tf.float64))
@@ -39,18 +39,18 @@ class _WeightedMean(keras.metrics.Metric):
 
 @keras.saving.register_keras_serializable(package="kseq")
 class TokenAccuracy(_WeightedMean):
-    """Share of the real tokens whose most probable prediction is right.
+    """Share of the real tokens whose most probable prediction is correct.
 
-    Under teacher forcing: each token is predicted from the right ones before it.
+    Under teacher forcing, each token is predicted from the correct previous tokens.
 
     Args:
-        name: Name of the metric. Default `"token_accuracy"`.
-        dtype: Kept for Keras; sums are float64 whatever it is.
+        name: Name of the metric. Default: `"token_accuracy"`.
+        dtype: Dtype of the metric; sums are always float64. Default: Keras's.
 
     Call arguments:
         y_true: Integer ids (batch, time); 0 is padding.
         y_pred: Float logits or probabilities (batch, time, vocab).
-        sample_weight: Optional weights, (batch,), (batch, 1) or (batch, time).
+        sample_weight: Weights, (batch,), (batch, 1) or (batch, time). Default: 1.
 
     Example:
         >>> import numpy as np
@@ -65,27 +65,27 @@ class TokenAccuracy(_WeightedMean):
         super().__init__(name=name, dtype=dtype)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        self.add(_right(y_true, y_pred), token_weights(y_true, sample_weight))
+        self.add(_is_correct(y_true, y_pred), token_weights(y_true, sample_weight))
 
 
 @keras.saving.register_keras_serializable(package="kseq")
 class SequenceAccuracy(_WeightedMean):
-    """Share of the sequences all of whose real tokens are predicted right.
+    """Share of the sequences whose real tokens are all predicted correctly.
 
-    Under teacher forcing, a sequence right here is right by greedy decoding as well,
-    and the other way round: up to its first error both see the same tokens.
+    Under teacher forcing this equals the share of correct greedy outputs: up to the
+    first error both read the same tokens.
 
-    Tokens of weight 0 are not looked at; a row counts by the largest weight in it, and
-    not at all where it has none.
+    Tokens of weight 0 are ignored. The weight of a row is the largest weight of its
+    tokens.
 
     Args:
-        name: Name of the metric. Default `"sequence_accuracy"`.
-        dtype: Kept for Keras; sums are float64 whatever it is.
+        name: Name of the metric. Default: `"sequence_accuracy"`.
+        dtype: Dtype of the metric; sums are always float64. Default: Keras's.
 
     Call arguments:
         y_true: Integer ids (batch, time); 0 is padding.
         y_pred: Float logits or probabilities (batch, time, vocab).
-        sample_weight: Optional weights, (batch,), (batch, 1) or (batch, time).
+        sample_weight: Weights, (batch,), (batch, 1) or (batch, time). Default: 1.
 
     Example:
         >>> import numpy as np
@@ -103,24 +103,24 @@ class SequenceAccuracy(_WeightedMean):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         weights = token_weights(y_true, sample_weight)
-        right = tf.reduce_all(_right(y_true, y_pred) | (weights == 0), axis=1)
-        self.add(right, tf.reduce_max(weights, axis=1))  # (batch,) both
+        correct = tf.reduce_all(_is_correct(y_true, y_pred) | (weights == 0), axis=1)
+        self.add(correct, tf.reduce_max(weights, axis=1))  # (batch,) both
 
 
 @keras.saving.register_keras_serializable(package="kseq")
 class Crossentropy(_WeightedMean):
     """Mean cross-entropy of the real tokens, in nats.
 
-    Without label smoothing, whatever the loss does.
+    Without label smoothing, even if the loss has it.
 
     Args:
-        name: Name of the metric. Default `"crossentropy"`.
-        dtype: Kept for Keras; sums are float64 whatever it is.
+        name: Name of the metric. Default: `"crossentropy"`.
+        dtype: Dtype of the metric; sums are always float64. Default: Keras's.
 
     Call arguments:
         y_true: Integer ids (batch, time); 0 is padding.
         y_pred: Float logits (batch, time, vocab).
-        sample_weight: Optional weights, (batch,), (batch, 1) or (batch, time).
+        sample_weight: Weights, (batch,), (batch, 1) or (batch, time). Default: 1.
 
     Example:
         >>> import numpy as np
@@ -143,16 +143,16 @@ class Crossentropy(_WeightedMean):
 class Perplexity(Crossentropy):
     """Exponential of the mean cross-entropy of the real tokens.
 
-    Without label smoothing, whatever the loss does.
+    Without label smoothing, even if the loss has it.
 
     Args:
-        name: Name of the metric. Default `"perplexity"`.
-        dtype: Kept for Keras; sums are float64 whatever it is.
+        name: Name of the metric. Default: `"perplexity"`.
+        dtype: Dtype of the metric; sums are always float64. Default: Keras's.
 
     Call arguments:
         y_true: Integer ids (batch, time); 0 is padding.
         y_pred: Float logits (batch, time, vocab).
-        sample_weight: Optional weights, (batch,), (batch, 1) or (batch, time).
+        sample_weight: Weights, (batch,), (batch, 1) or (batch, time). Default: 1.
 
     Example:
         >>> import numpy as np
@@ -175,7 +175,7 @@ METRICS = {
     "sequence_accuracy": SequenceAccuracy,
     "perplexity": Perplexity,
 }
-# What Keras calls metrics of categories; its own count padding.
+# Keras's names of the categorical accuracy.
 _ACCURACIES = (
     "accuracy",
     "acc",
@@ -203,15 +203,18 @@ _CROSSENTROPY_CLASSES = (
 
 
 def get(identifier: Any) -> Any:
-    """Returns a metric of ids and logits, from what `compile` takes.
+    """Returns a metric of ids and logits for an argument of `compile`.
 
-    Keras's own accuracies and cross-entropies over categories count padding: they
-    stand for `TokenAccuracy` and `Crossentropy`, under their own names.
+    Keras's categorical accuracies and cross-entropies count padding. So they are
+    replaced by `TokenAccuracy` and `Crossentropy`, and keep their names.
 
     Args:
         identifier: `"token_accuracy"`, `"sequence_accuracy"`, `"perplexity"`; a name,
-            function or object of Keras, such as `"accuracy"`; or a function or metric
-            of your own of ids (batch, time) and logits (batch, time, vocab).
+            function or object of Keras, such as `"accuracy"`; or your own function or
+            metric of ids (batch, time) and logits (batch, time, vocab).
+
+    Returns:
+        A `keras.metrics.Metric` or a function.
 
     Raises:
         ValueError: If it is another metric of Keras.
@@ -240,15 +243,15 @@ def get(identifier: Any) -> Any:
     if settings is not None and not settings.get("label_smoothing"):
         return Crossentropy(name=name)
     own = callable(identifier) or isinstance(identifier, keras.metrics.Metric)
-    if identifier is not None and (not own or is_of_keras(identifier)):
+    if identifier is not None and (not own or is_from_keras(identifier)):
         raise ValueError(
             f"A metric must be one of {', '.join(map(repr, METRICS))}, 'accuracy', "
-            "'crossentropy', or a function or keras.metrics.Metric of your own of ids "
+            "'crossentropy', or your own function or keras.metrics.Metric of ids "
             f"(batch, time) and logits (batch, time, vocab). Received: {identifier!r}."
         )
     return identifier
 
 
-def _right(y_true: Any, y_pred: Any) -> Any:
+def _is_correct(y_true: Any, y_pred: Any) -> Any:
     best = tf.argmax(y_pred, axis=-1, output_type=tf.int32)
     return tf.equal(tf.cast(y_true, tf.int32), best)  # (batch, time)

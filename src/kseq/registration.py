@@ -1,7 +1,7 @@
-"""Imports every module that registers a class which a saved model may hold.
+"""Imports every module that registers classes for saved models.
 
-Keras finds a registered class only after its module has been imported, and `kseq`
-imports nothing by itself: its first public name imports this.
+Keras finds a registered class only after its module was imported. The first use of a
+public name of `kseq` imports this module.
 """
 
 # ruff: noqa: F401

@@ -10,7 +10,14 @@ from decoding.machines import Machine, Ranking, seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kseq.decoding import BeamSearch, Greedy, Sampling, Step, averaged, ensemble
+from kseq.decoding import (
+    BeamSearch,
+    Greedy,
+    Sampling,
+    Step,
+    average_distributions,
+    combine_steps,
+)
 
 few = settings(max_examples=25, deadline=None)
 lengths = st.lists(st.integers(0, 4), min_size=1, max_size=3)
@@ -46,7 +53,7 @@ class Committee:
     def search(self, search: Any, max_lengths: list[int], **arguments: Any) -> Any:
         rows = range(len(max_lengths))
         found = search(
-            ensemble([member.step() for member in self.members], self.averaging),
+            combine_steps([member.step() for member in self.members], self.averaging),
             [member.states(rows) for member in self.members],
             max_lengths,
             sources=[member.tables(rows) for member in self.members],
@@ -72,7 +79,7 @@ def test_distributions_are_averaged_as_by_numpy(
     never[..., 0] = False
     logits[never] = -np.inf
     log_probs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-    found = averaged(list(logits), averaging)
+    found = average_distributions(list(logits), averaging)
     assert found.dtype == tf.float32
     np.testing.assert_allclose(found, mean(list(log_probs), averaging), atol=1e-5)
     np.testing.assert_allclose(np.exp(found).sum(axis=-1), 1.0, rtol=1e-5)
@@ -81,8 +88,8 @@ def test_distributions_are_averaged_as_by_numpy(
 def test_half_precision_is_averaged_in_single_precision() -> None:
     logits = [np.array([[0.0, 1.0]], "float16"), np.array([[2.0, 0.0]], "float16")]
     single = [each.astype("float32") for each in logits]
-    found = averaged(logits, "linear")
-    np.testing.assert_array_equal(found, averaged(single, "linear"))
+    found = average_distributions(logits, "linear")
+    np.testing.assert_array_equal(found, average_distributions(single, "linear"))
 
 
 @few
@@ -149,13 +156,13 @@ def blind(step: Step) -> Step:
 
 def test_with_a_model_without_attention_there_is_none() -> None:
     machine = Machine(0)
-    steps = ensemble([machine.step(), blind(machine.step())])
+    steps = combine_steps([machine.step(), blind(machine.step())])
     states = [machine.states([0])] * 2
     sources = [machine.tables([0])] * 2
     found = machines.checked(Greedy()(steps, states, [4], sources=sources), n=1)
     alone = machine.search(Greedy(), [4])
     np.testing.assert_array_equal(found["tokens"], alone["tokens"])
-    with pytest.raises(ValueError, match="`attention` needs a step that returns"):
+    with pytest.raises(ValueError, match="`return_attention` needs a step"):
         Greedy()(steps, states, [4], sources=sources, return_attention=True)
 
 
@@ -168,7 +175,7 @@ def test_models_may_have_states_of_their_own_kind() -> None:
     other = Step(advance, lambda hidden: 0.0 * hidden)
     for averaging in ("linear", "log_linear"):
         found = Greedy()(
-            ensemble([machine.step(), other], averaging),
+            combine_steps([machine.step(), other], averaging),
             [machine.states([0, 1]), tf.zeros([2, 3])],
             [4, 4],
             sources=[machine.tables([0, 1]), []],
@@ -180,5 +187,7 @@ def test_models_may_have_states_of_their_own_kind() -> None:
 
 def test_linear_is_the_default() -> None:
     logits = np.log([[[0.9, 0.1]], [[0.5, 0.5]]]).astype("float32")
-    found = ensemble([Step(lambda *_: None, lambda x: x)] * 2).project(list(logits))
+    found = combine_steps([Step(lambda *_: None, lambda x: x)] * 2).project(
+        list(logits)
+    )
     np.testing.assert_allclose(np.exp(found), [[0.7, 0.3]], rtol=1e-6)

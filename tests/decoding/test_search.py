@@ -9,7 +9,7 @@ from decoding import machines
 from decoding.machines import FORMS, POSITIONS, Machine
 
 from kseq.decoding import BeamSearch, Greedy, Sampling, Step
-from kseq.decoding.search import Search, finite_normalizer
+from kseq.decoding.search import Search, log_normalizer
 
 SEARCHES = {
     "greedy": Greedy(),
@@ -190,7 +190,7 @@ def test_attention_needs_a_step_that_gives_it(search: Search) -> None:
     if getattr(search, "coverage_penalty", 0):
         search = BeamSearch(3)
     step = machines.chain({})
-    with pytest.raises(ValueError, match="`attention` needs a step that returns"):
+    with pytest.raises(ValueError, match="`return_attention` needs a step"):
         search(step, [], [3], return_attention=True)
 
 
@@ -320,7 +320,7 @@ def test_the_normalizer_tells_what_is_finite() -> None:
     rows[2, 1] = np.nan
     rows[3, 1] = np.inf
     rows[4, 1:] = -np.inf
-    normalizer, wrong = finite_normalizer(tf.constant(rows))
+    normalizer, wrong = log_normalizer(tf.constant(rows))
     assert wrong.numpy().tolist() == [False, True, True, True, False]
     np.testing.assert_allclose(normalizer, [np.log(4.0), 0, 0, 0, 0], rtol=1e-6)
 

@@ -157,5 +157,5 @@ def test_what_keras_saved_of_something_else_is_refused() -> None:
 
 
 def test_a_bad_argument_in_a_dict_is_named() -> None:
-    with pytest.raises(ValueError, match=r"`width` .* Received: 0"):
+    with pytest.raises(ValueError, match=r"`beam_width` .* Received: 0"):
         get({"class_name": "beam", "config": {"beam_width": 0}})

@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kseq.decoding import BeamSearch, Greedy, Sampling, Step
-from kseq.decoding.step_function import as_step, by_source, flat, spread, stay, unflat
+from kseq.decoding.step_function import (
+    as_step,
+    flatten_hypotheses,
+    scatter_rows,
+    select_active,
+    stack_steps,
+    unflatten_hypotheses,
+)
 
 SEARCHES = [Greedy(), Sampling(n=3), BeamSearch(3, n=3, coverage_penalty=0.2)]
 OF_ONE = [Greedy(), Sampling(), BeamSearch(3)]
@@ -196,7 +203,7 @@ def test_states_that_nothing_continues_are_not_carried() -> None:
 def test_sources_leave_when_they_are_an_eighth(
     active: list[bool], rows: list[int]
 ) -> None:
-    keep, leave = stay(tf.constant(active, tf.bool))
+    keep, leave = select_active(tf.constant(active, tf.bool))
     assert keep.numpy().tolist() == rows
     assert bool(leave) == (len(rows) < len(active))
 
@@ -210,9 +217,9 @@ def test_rows_made_of_hypotheses_and_back_are_the_same(
 
     @tf.function(input_signature=[tf.TensorSpec(shape)])
     def there_and_back(x: Any) -> Any:
-        rows = flat([x])[0]
+        rows = flatten_hypotheses([x])[0]
         assert rows.shape.as_list() == [None, *shape[2:]]
-        back = unflat([rows], tf.shape(x)[0], 3)[0]
+        back = unflatten_hypotheses([rows], tf.shape(x)[0], 3)[0]
         assert back.shape.as_list() == shape
         return rows, back
 
@@ -224,7 +231,7 @@ def test_rows_made_of_hypotheses_and_back_are_the_same(
 
 
 def test_values_are_spread_over_the_batch() -> None:
-    found = spread(tf.constant([[1, 2], [3, 4]]), tf.constant([3, 1]), 4)
+    found = scatter_rows(tf.constant([[1, 2], [3, 4]]), tf.constant([3, 1]), 4)
     assert found.numpy().tolist() == [[0, 0], [3, 4], [0, 0], [1, 2]]
 
 
@@ -232,5 +239,5 @@ def test_an_array_of_steps_is_turned_by_source() -> None:
     array = tf.TensorArray(tf.int32, 3, clear_after_read=False)
     for time in range(3):
         array = array.write(time, [[10 + time], [20 + time]])
-    assert by_source(array, 2).numpy().tolist() == [[[10, 11]], [[20, 21]]]
-    assert by_source(array, 0).shape == (2, 1, 0)
+    assert stack_steps(array, 2).numpy().tolist() == [[[10, 11]], [[20, 21]]]
+    assert stack_steps(array, 0).shape == (2, 1, 0)

@@ -9,7 +9,7 @@ from keras import ops
 from laws.architectures import batch, build, each_architecture
 
 import kseq
-from kseq.decoding.step_function import flat, map_nest
+from kseq.decoding.step_function import flatten_hypotheses, map_nest
 from kseq.models import precomputed_step
 
 
@@ -50,9 +50,10 @@ def test_the_precomputed_step_of_a_search_gives_them_too(
     for time in range(expected.shape[2]):
         tokens = tf.stack([target[:, time] for target in targets], axis=1)
         hidden, states, _ = step.advance(tokens, carried, sources)
-        logits = step.project(flat(hidden))
+        logits = step.project(flatten_hypotheses(hidden))
         wanted = expected[:, :, time].reshape(logits.shape)
         np.testing.assert_allclose(logits, wanted, atol=1e-5)
         carried = map_nest(
-            lambda x: tf.reshape(x, [-1, 2, *x.shape[1:]]), step.carry(flat(states))
+            lambda x: tf.reshape(x, [-1, 2, *x.shape[1:]]),
+            step.carry(flatten_hypotheses(states)),
         )

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from kseq import Ensemble, Seq2Seq, build_inference_models, build_seq2seq, score
-from kseq.models.compiled_functions import Derived, describe
+from kseq.models.compiled_functions import CompiledCache, describe
 
 SOURCE = np.array([[5, 6, 7, 3], [8, 4, 3, 0]])
 TARGET = np.array([[5, 6, 3], [7, 3, 0]])
@@ -114,12 +114,12 @@ CHANGES: dict[str, tuple[dict[str, Any], Callable[[Seq2Seq], Any]]] = {
 def test_every_change_of_a_layer_is_noticed(change: str) -> None:
     settings, apply = CHANGES[change]
     model = make(**settings)
-    first = model.derived.get("f", object)
+    first = model.compiled_cache.get("f", object)
     before = forced(model)
-    assert model.derived.get("f", object) is first
+    assert model.compiled_cache.get("f", object) is first
     apply(model)
     assert np.abs(forced(model) - before).max() > 1e-4
-    assert model.derived.get("f", object) is not first
+    assert model.compiled_cache.get("f", object) is not first
 
 
 @pytest.mark.parametrize("kind", ["model", "ensemble", "inference models"])
@@ -151,12 +151,12 @@ def test_a_changed_layer_shows_in_the_next_scores(kind: str) -> None:
 def test_an_ensemble_follows_its_own_attributes() -> None:
     models = [make(), make(cell="gru")]
     ensemble = Ensemble(models)
-    first = ensemble.derived.get("f", object)
-    assert ensemble.derived.get("f", object) is first
+    first = ensemble.compiled_cache.get("f", object)
+    assert ensemble.compiled_cache.get("f", object) is first
     ensemble.averaging = "log_linear"
-    second = ensemble.derived.get("f", object)
+    second = ensemble.compiled_cache.get("f", object)
     ensemble.models[0] = models[1]
-    third = ensemble.derived.get("f", object)
+    third = ensemble.compiled_cache.get("f", object)
     assert len({first, second, third}) == 3
 
 
@@ -178,9 +178,9 @@ def test_ordinary_use_between_two_decodes_traces_nothing(tmp_path: Any) -> None:
     model = make(attention="dot", input_feeding=True, recurrent_dropout=0.1)
     model.compile("adam", teacher_forcing_ratio=0.5)
     model.generate(SOURCE)
-    searches = model._searches()
+    searches = model._generator()
     model.fit(FEED, TARGET, verbose=0)
-    assert model._searches() is searches
+    assert model._generator() is searches
     model.set_weights(model.get_weights())
     model.get_layer("decoder_output").trainable = False
     model.compile("sgd")
@@ -190,7 +190,7 @@ def test_ordinary_use_between_two_decodes_traces_nothing(tmp_path: Any) -> None:
     model.save(tmp_path / "model.keras")
     model.load_weights(tmp_path / "model.keras")
     model.generate(SOURCE)
-    assert model._searches() is searches
+    assert model._generator() is searches
     (function,) = searches._compiled.values()
     assert function.experimental_get_tracing_count() == 1
 
@@ -211,10 +211,10 @@ class Counting(keras.layers.Layer):
 
 def test_what_a_layer_notes_while_it_is_traced_is_no_change() -> None:
     layer = Counting()
-    derived = Derived(layer)
-    function = derived.get("f", lambda: derived.compiled(layer, [SCALAR]))
+    cache = CompiledCache(layer)
+    function = cache.get("f", lambda: cache.compile(layer, [SCALAR]))
     function(1.0)
-    assert derived.get("f", lambda: None) is function
+    assert cache.get("f", lambda: None) is function
 
 
 @pytest.mark.parametrize(
@@ -233,19 +233,19 @@ def test_any_attribute_counts(
     monkeypatch.setattr(Counting, "factor", Counting.factor)
     layer = Counting()
     layer.options = {"factor": 2.0}
-    derived = Derived(layer)
-    first = derived.get("f", object)
+    cache = CompiledCache(layer)
+    first = cache.get("f", object)
     layer.options = {"factor": 2.0}  # what equals the old is no change
     layer.trainable = False
-    assert derived.get("f", object) is first
+    assert cache.get("f", object) is first
     change(layer)
-    assert derived.get("f", object) is not first
+    assert cache.get("f", object) is not first
 
 
 def test_what_was_compiled_before_a_change_is_freed() -> None:
     model = make()
     model.generate(SOURCE)
-    old = weakref.ref(next(iter(model._searches()._compiled.values())))
+    old = weakref.ref(next(iter(model._generator()._compiled.values())))
     model.get_layer("decoder_output").activation = keras.activations.relu
     model.generate(SOURCE)
     gc.collect()
@@ -253,9 +253,9 @@ def test_what_was_compiled_before_a_change_is_freed() -> None:
 
 
 def test_a_copy_begins_with_nothing_compiled() -> None:
-    derived = Derived([1, 2])
-    derived.get("lock", threading.Lock)
-    assert copy.deepcopy(derived).get("lock", list) == []
+    cache = CompiledCache([1, 2])
+    cache.get("lock", threading.Lock)
+    assert copy.deepcopy(cache).get("lock", list) == []
 
 
 def adding(k: int) -> Callable[[int], int]:

@@ -85,17 +85,17 @@ def test_its_attention_is_the_mean_of_its_members(models: list[Seq2Seq]) -> None
 def test_attention_needs_members_that_all_have_it(models: list[Seq2Seq]) -> None:
     ensemble = Ensemble([models[0], make(3)])
     assert ensemble.generate(SOURCE, max_length=3).tokens.shape == (3, 1, 3)
-    with pytest.raises(ValueError, match="`attention` needs a model"):
+    with pytest.raises(ValueError, match="`return_attention` needs a model"):
         ensemble.generate(SOURCE, return_attention=True)
 
 
 def test_members_must_read_and_write_the_same(models: list[Seq2Seq]) -> None:
     other = make(0, target_vocab_size=10)
-    with pytest.raises(ValueError, match=r"one `target_vocab_size`.*\[9, 10\]"):
+    with pytest.raises(ValueError, match=r"same `target_vocab_size`.*\[9, 10\]"):
         Ensemble([models[0], other])
-    with pytest.raises(ValueError, match=r"one `source_vocab_size`.*\[11, 12\]"):
+    with pytest.raises(ValueError, match=r"same `source_vocab_size`.*\[11, 12\]"):
         Ensemble([models[0], make(0, source_vocab_size=12)])
-    with pytest.raises(ValueError, match="one model at least"):
+    with pytest.raises(ValueError, match="at least one model"):
         Ensemble([])
     with pytest.raises(TypeError, match="of type str"):
         Ensemble(["model.keras"])  # type: ignore[list-item]

@@ -330,7 +330,7 @@ def test_an_output_goes_on_from_its_prefix(model: Seq2Seq) -> None:
         ([[5]], r"shape \(5, time\).*\(1, 1\)"),
         ([[5.0]] * 5, "dtype float64"),
         ([[5, 0]] * 4 + [[0, 5]], r"padded with 0.*\[0, 5\] in row 4"),
-        ([[3]] * 5, r"but <s> and </s>.*\[3\] in row 0"),
+        ([[3]] * 5, r"without <s> and </s>.*\[3\] in row 0"),
         ([[12]] * 5, r"0\.\.11"),
     ],
 )
@@ -363,7 +363,7 @@ def test_samples_do_not_depend_on_the_batch_size(model: Seq2Seq) -> None:
 
 def test_one_trace_serves_all_shapes_and_the_oldest_are_dropped(model: Seq2Seq) -> None:
     model = make(attention="general")
-    searches = model._searches()
+    searches = model._generator()
     for rows, batch_size in ((5, 256), (1, 1), (3, 2), (4, 3)):
         model.generate(IDS[:rows], "beam", batch_size=batch_size, max_length=rows)
         model.generate(IDS[:rows], BeamSearch(5), max_length=2)
@@ -381,18 +381,18 @@ class Biased(Greedy):
 
     bias = 0.0
 
-    def search(self, problem: Any) -> Any:
+    def search(self, inputs: Any) -> Any:
         def project(hidden: Any) -> Any:
             end = np.eye(12, dtype="float32")[3]
-            return problem.step.project(hidden) + self.bias * end
+            return inputs.step.project(hidden) + self.bias * end
 
-        step = dataclasses.replace(problem.step, project=project)
-        return super().search(dataclasses.replace(problem, step=step))
+        step = dataclasses.replace(inputs.step, project=project)
+        return super().search(dataclasses.replace(inputs, step=step))
 
 
 def test_a_search_is_compiled_by_its_class_and_its_attributes() -> None:
     model = make()
-    searches = model._searches()
+    searches = model._generator()
     redefined = type("Biased", (Biased,), {"__module__": Biased.__module__})
     functions = []
     for cls, bias in ((Biased, 0.0), (Biased, 0.0), (Biased, 9.0), (redefined, 0.0)):
@@ -418,8 +418,8 @@ def test_numbers_of_a_search_are_arguments_of_one_graph() -> None:
         search = Sampling(n=2, seed=seed, temperature=temperature)
         found[seed] = model.generate(IDS, search, max_length=6).tokens.tolist()
     assert found[0] != found[1]
-    assert len(model._searches()._compiled) == 1
-    (function,) = model._searches()._compiled.values()
+    assert len(model._generator()._compiled) == 1
+    (function,) = model._generator()._compiled.values()
     assert function.experimental_get_tracing_count() == 1
     options = Sampling(n=2, seed=2, temperature=0.5)
     like = build_inference_models(model).generate(IDS, options, max_length=6)
@@ -429,9 +429,9 @@ def test_numbers_of_a_search_are_arguments_of_one_graph() -> None:
 class OwnSampling(Sampling):
     """Reads its seed as a number."""
 
-    def search(self, problem: Any) -> Any:
+    def search(self, inputs: Any) -> Any:
         assert isinstance(self.seed, int)
-        return super().search(problem)
+        return super().search(inputs)
 
 
 def test_a_subclass_reads_its_options_as_numbers() -> None:

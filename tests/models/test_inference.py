@@ -173,7 +173,7 @@ def test_a_model_composed_by_hand_has_them_too(settings: dict[str, Any]) -> None
     [
         ({"units": 6}, r"memory of 8 units.*\[8, 8\].*memory of 6.*\[6, 6\]"),
         ({"cell": "gru"}, r"states of \[8, 8\].*states of \[8\]"),
-        ({"source_vocab_size": 10}, "`encoder` must read.*11.*10"),
+        ({"source_vocab_size": 10}, "`encoder` must have.*11.*10"),
     ],
 )
 def test_an_encoder_that_does_not_fit_is_refused(

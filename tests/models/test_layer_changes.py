@@ -139,23 +139,3 @@ def test_weights_of_lora_are_loaded_where_there_are_none(tmp_path: Path) -> None
     model.save_weights(tmp_path / "a.weights.h5")
     plain.load_weights(tmp_path / "a.weights.h5")  # merged into the kernel
     np.testing.assert_allclose(plain(FEED), model(FEED), atol=1e-5)
-
-
-def test_what_cannot_be_quantized_is_refused() -> None:
-    model = make(attention="dot")
-    with pytest.raises(ValueError, match=r"`mode`.*'int8', 'int4', 'float8'.*'gptq'"):
-        model.quantize(config=keras.quantizers.GPTQConfig(dataset=[], tokenizer=None))
-    with pytest.raises(ValueError, match=r"`filters` must match.*int8.*'lstm'"):
-        model.quantize("int8", filters="lstm")
-    model.quantize("int8", filters=["decoder_out"])
-    assert model.get_layer("decoder_embedding").quantization_mode is None
-    with pytest.raises(ValueError, match=r"quantized already: decoder_output"):
-        model.quantize("int8")
-    assert model.get_layer("decoder_embedding").quantization_mode is None
-
-
-def test_float8_leaves_out_what_may_run_in_a_loop() -> None:
-    model = make(attention="general", input_feeding=True)
-    model.quantize("float8")
-    assert model.get_layer("decoder_output").quantization_mode == "float8"
-    assert find(model, "decoder_attention").query_layer.quantization_mode is None

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from kseq import build_seq2seq
-from kseq.decoding.step_function import flat, map_nest
+from kseq.decoding.step_function import flatten_hypotheses, map_nest
 from kseq.layers import Attention, Linear, RecurrentCell
 
 VOCAB, UNITS, HYPOTHESES = 300, 8, 3
@@ -153,11 +153,12 @@ def test_a_users_cell_and_attention_decode_as_they_train(
     carried = map_nest(lambda x: tf.repeat(x[:, None], 2, 1), step.carry(states))
     for time in range(3):
         hidden, states, _ = step.advance(targets[:, :, time], carried, sources)
-        logits = step.project(flat(hidden))
+        logits = step.project(flatten_hypotheses(hidden))
         wanted = expected[:, :, time].reshape(logits.shape)
         np.testing.assert_allclose(logits, wanted, atol=1e-5)
         carried = map_nest(
-            lambda x: tf.reshape(x, [-1, 2, *x.shape[1:]]), step.carry(flat(states))
+            lambda x: tf.reshape(x, [-1, 2, *x.shape[1:]]),
+            step.carry(flatten_hypotheses(states)),
         )
 
 

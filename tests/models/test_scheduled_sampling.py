@@ -12,7 +12,7 @@ from kseq import Seq2Seq, build_inference_models, build_seq2seq
 from kseq.distribution import get_strategy
 from kseq.losses import MaskedCrossentropy
 from kseq.models import seq2seq
-from kseq.models.scheduled_sampling import fed_back_logits
+from kseq.models.scheduled_sampling import scheduled_sampling_logits
 from kseq.teacher_forcing import LinearDecay, TeacherForcingSchedule
 
 SIZES: dict[str, Any] = {
@@ -89,7 +89,7 @@ def fed_back(
     coin: str = "token",
     training: bool = False,
 ) -> np.ndarray:
-    return fed_back_logits(
+    return scheduled_sampling_logits(
         build_inference_models(model),
         model.graph.decoder,
         feed,
@@ -115,7 +115,7 @@ def test_a_ratio_of_one_is_taken_for_all_steps_at_once(
 
     model = drawn(attention="dot")
     expected, trained = fitted(model, epochs=2)
-    monkeypatch.setattr(seq2seq, "fed_back_logits", never)
+    monkeypatch.setattr(seq2seq, "scheduled_sampling_logits", never)
     for ratio in (1.0, 1, np.float32(1)):
         found, again = fitted(model, epochs=2, teacher_forcing_ratio=ratio)
         assert found == expected
@@ -239,13 +239,13 @@ def test_fit_throws_the_coin_that_compile_names(
     coin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     thrown: list[Any] = []
-    real = seq2seq.fed_back_logits
+    real = seq2seq.scheduled_sampling_logits
 
     def noting(inference: Any, decoder: Any, x: Any, *rest: Any, **further: Any) -> Any:
         thrown.append((float(rest[0]), rest[1], rest[3]))
         return real(inference, decoder, x, *rest, **further)
 
-    monkeypatch.setattr(seq2seq, "fed_back_logits", noting)
+    monkeypatch.setattr(seq2seq, "scheduled_sampling_logits", noting)
     fitted(drawn(), teacher_forcing_ratio=0.25, teacher_forcing_coin=coin)
     assert set(thrown) == {(0.25, coin, True)}
 
@@ -499,7 +499,7 @@ def test_a_sequence_has_one_mask_for_all_its_steps(name: str) -> None:
     seed = keras.random.SeedGenerator(1)
     masks = []
     for training in (False, True, True):
-        states = fed_back_logits(
+        states = scheduled_sampling_logits(
             inference, model.graph.decoder, feed, 1.0, "token", seed, training
         ).numpy()
         before = np.arctanh(states) - 0.1

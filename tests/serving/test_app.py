@@ -283,7 +283,7 @@ def test_a_ready_model_is_not_traced_again() -> None:
     translator = make(units=256)  # so wide that products of tokens are in tables
     settings = ServingSettings(beam_width=3, max_batch=4)
     with TestClient(build_app(Service(translator, settings))) as client:
-        functions = translator.model._searches()._compiled
+        functions = translator.model._generator()._compiled
         ready = set(functions)
         # Each search with and without attention, of few tokens and of many.
         assert len(ready) == 3 * 2 * 2

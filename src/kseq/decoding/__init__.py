@@ -1,7 +1,7 @@
-"""Search over a step function; it knows nothing of layers or text."""
+"""Search over a step function: greedy, beam and sampling."""
 
 from kseq.decoding.beam import BeamSearch
-from kseq.decoding.ensembles import averaged, ensemble
+from kseq.decoding.ensembles import average_distributions, combine_steps
 from kseq.decoding.greedy import Greedy
 from kseq.decoding.hypotheses import Hypotheses
 from kseq.decoding.length_ratio import LengthRatio
@@ -18,7 +18,7 @@ __all__ = [
     "Sampling",
     "Search",
     "Step",
-    "averaged",
-    "ensemble",
+    "average_distributions",
+    "combine_steps",
     "get",
 ]

@@ -1,4 +1,4 @@
-"""Beam search: the best few hypotheses of each source, step by step."""
+"""Beam search: keeps the best hypotheses of each source at each step."""
 
 import math
 from typing import Any, NamedTuple
@@ -9,101 +9,101 @@ import tensorflow as tf
 
 from kseq.config.checks import INT32_MAX, check_integer, check_number
 from kseq.decoding.search import (
-    Problem,
     Search,
-    attention_weights,
-    finite_normalizer,
+    SearchInputs,
+    log_normalizer,
+    require_attention,
 )
 from kseq.decoding.step_function import (
-    by_source,
-    flat,
-    growing_history,
+    flatten_hypotheses,
+    gather_rows,
+    loop_shapes,
+    loop_shapes_with_history,
     map_nest,
-    open_shapes,
-    spread,
-    stay,
-    take,
+    scatter_rows,
+    select_active,
+    stack_steps,
 )
 from kseq.special_tokens import END, START
 
 STOPS = ("best", "first")
 
-# With no more tokens than this the best continuations are chosen among all at once.
+# Up to this vocabulary size the best continuations are selected from all at once.
 _SMALL_VOCAB = 256
 
-# The places of all continuations of a source are int32.
-_WIDEST = math.isqrt(INT32_MAX)
+# The index of a continuation of a source must fit in int32.
+_MAX_BEAM_WIDTH = math.isqrt(INT32_MAX)
 
-# Attention below this counts as this in the coverage penalty: a logarithm needs it.
-_LEAST_COVERAGE = 1e-9
+# Minimum coverage in the coverage penalty, for the logarithm.
+_MIN_COVERAGE = 1e-9
 
 
-class _Live(NamedTuple):
-    """The hypotheses that go on, of the sources that are not done."""
+class _Active(NamedTuple):
+    """The hypotheses of sources that have not finished."""
 
-    rows: Any  # int32 (sources,), their places in the batch
-    tokens: Any  # int32 (sources, width), the last ones
+    rows: Any  # int32 (sources,), their rows in the batch
+    tokens: Any  # int32 (sources, width), the previous tokens
     scores: Any  # float64 (sources, width), sums of log-probabilities
-    alive: Any  # bool (sources, width)
+    alive: Any  # bool (sources, width), False for hypotheses that have ended
     carried: Any  # nest of (sources, width, ...)
     sources: Any  # nest of (sources, ...)
-    history: Any  # what the constraints remember, a list of (sources, width, ...)
+    history: Any  # state of the constraints, a list of (sources, width, ...)
     coverage: Any  # list of one float32 (sources, width, source_length), or empty
 
 
-class _Pool(NamedTuple):
-    """The hypotheses that have ended, best first: (batch, width) each."""
+class _Ended(NamedTuple):
+    """The hypotheses that have ended, best first: each (batch, width)."""
 
-    rank: Any  # float64: the penalized score, or -inf (none)
-    norm: Any  # float64: the score over the length penalty alone, or -inf
+    rank: Any  # float64: the score with all penalties, -inf if there is none
+    norm: Any  # float64: the score with the length penalty only, or -inf
     score: Any  # float64: the sum of log-probabilities
-    time: Any  # int32: the number of its last step
-    beam: Any  # int32: the hypothesis that it continued there
-    token: Any  # int32: its last token
-    gain: Any  # float64: the log-probability of that
+    time: Any  # int32: the index of the last step
+    parent: Any  # int32: the hypothesis that the last step continued
+    token: Any  # int32: the last token
+    log_prob: Any  # float64: the log-probability of the last token
 
 
-class _Past(NamedTuple):
-    """What each step chose, for the way back: arrays of (batch, width)."""
+class _Steps(NamedTuple):
+    """The selected continuations of each step: arrays of (batch, width)."""
 
     tokens: Any
     parents: Any
-    gains: Any
+    log_probs: Any
     attention: Any  # list of one array of (batch, width, source_length), or empty
 
 
 @keras.saving.register_keras_serializable(package="kseq")
 class BeamSearch(Search):
-    """Beam search: keeps the best hypotheses of each source, and continues them all.
+    """Beam search: keeps the best hypotheses of each source and continues them.
 
-    After each step the beam holds the `beam_width` best hypotheses, by the score that
-    ranks the result: ended ones are frozen there and take their places, and the best
-    that ended are never lost. A hypothesis Y with the sum s of its log-probabilities is
-    ranked by::
+    After each step the beam holds the `beam_width` best hypotheses, ranked like the
+    result. A hypothesis that has ended stays in the beam as it is, and the best of
+    those are never lost. A hypothesis Y, whose log-probabilities sum to s, is ranked
+    by::
 
         s / ((beta + |Y|)^alpha / (beta + 1)^alpha)
             + coverage * sum_i log(min(sum_j attention_ji, 1))
 
-    The length of Y counts `</s>`; i are the positions of the source, j those of the
-    output. Hypotheses cut at their maximum length are ranked likewise. Equal scores go
-    to what ended earlier, then to the continuation of the better hypothesis, then to
-    the smaller id. Of a source for which there are fewer than n outputs the rest have
-    length 0 and score -inf.
+    Here |Y| is the length including `</s>`, i are source positions, and j output
+    positions. Truncated hypotheses are ranked in the same way. Of equal scores the
+    hypothesis that ended earlier is better, then the continuation of the better
+    hypothesis, then the smaller id. If a source has fewer than n hypotheses, the others
+    have length 0 and score -inf.
 
     Args:
-        beam_width: Number of hypotheses held for each source. Default 5. With 1 it
-            chooses what greedy search chooses.
-        n: Number of hypotheses returned, up to `beam_width`. Default 1.
-        length_penalty_alpha: Exponent alpha, 0 or more; 0 ranks by the sum, 1 with
-            beta 0 by the mean log-probability. Default 1.
-        length_penalty_beta: The beta, 0 or more. Default 0.
-        coverage_penalty: Weight of the coverage penalty, 0 or more; the step must
-            return attention weights. Default 0: none.
-        stop: `"best"` (default): a source is done when nothing that goes on can get
-            among its best n; `"first"`: when n hypotheses have ended.
-        prune: Drop what falls this far, in the score that ranks (without coverage),
-            behind the best ended hypothesis of its source. Default None: nothing.
-        **constraints: Those of `Search`: `min_length`, `forbidden`,
+        beam_width: Number of hypotheses kept for each source. 1 selects the same tokens
+            as greedy search. Default: 5.
+        n: Number of hypotheses returned, up to `beam_width`. Default: 1.
+        length_penalty_alpha: Exponent alpha, at least 0. 0 ranks by the sum, 1 with
+            beta 0 by the mean of the log-probabilities. Default: 1.
+        length_penalty_beta: Constant beta, at least 0. Default: 0.
+        coverage_penalty: Weight of the coverage penalty, at least 0; above 0 the step
+            must return attention weights. Default: 0.
+        stop: `"best"`: a source is finished when no active hypothesis can be among its
+            best n. `"first"`: when n hypotheses have ended. Default: `"best"`.
+        prune: Remove hypotheses whose rank (without coverage) is lower than the best
+            ended hypothesis of the source by more than this. Default: no pruning.
+        **constraints: Arguments of `Search`: `min_length`, `forbidden`,
             `no_repeat_ngram_size`, `suppress_unknown`.
 
     Raises:
@@ -113,15 +113,15 @@ class BeamSearch(Search):
         >>> import numpy as np
         >>> import tensorflow as tf
         >>> from kseq.decoding import BeamSearch
-        >>> # 5 is likelier than 4 at first, but leads to two tokens instead of one.
+        >>> # First 5 is more probable than 4, but 5 needs two more tokens.
         >>> table = np.log(np.full((6, 6), 1e-6, "float32"))
         >>> table[2, 5], table[2, 4] = np.log(0.6), np.log(0.4)
         >>> table[5, 4], table[5, 5], table[4, 3] = np.log(0.5), np.log(0.5), 0.0
         >>> def step(token, states):
         ...     return tf.gather(table, token), states
         >>> search = BeamSearch(beam_width=2, length_penalty_alpha=0.0)
-        >>> found = search(step, states=[], max_lengths=[5])
-        >>> found["tokens"].numpy().tolist(), np.exp(found["scores"]).round(2)
+        >>> outputs = search(step, states=[], max_lengths=[5])
+        >>> outputs["tokens"].numpy().tolist(), np.exp(outputs["scores"]).round(2)
         ([[[4, 3]]], array([[0.4]]))
 
     Reference:
@@ -142,7 +142,7 @@ class BeamSearch(Search):
         **constraints: Any,
     ) -> None:
         super().__init__(**constraints)
-        self.beam_width = check_integer("beam_width", beam_width, 1, _WIDEST)
+        self.beam_width = check_integer("beam_width", beam_width, 1, _MAX_BEAM_WIDTH)
         self._n = check_integer("n", n, 1)
         if self._n > self.beam_width:
             raise ValueError(
@@ -193,72 +193,82 @@ class BeamSearch(Search):
         return {k: np.float64(v) for k, v in options.items() if v is not None}
 
     def length_penalty(self, lengths: Any) -> Any:
-        """Returns what the sum of log-probabilities is divided by.
+        """Returns the divisor of the sum of log-probabilities.
 
         Args:
-            lengths: Number of tokens, `</s>` included; any shape.
+            lengths: Number of tokens, including `</s>`; any shape.
+
+        Returns:
+            float64 of the same shape.
         """
         alpha, beta = self.length_penalty_alpha, self.length_penalty_beta
         lengths = tf.cast(lengths, tf.float64)
         return ((beta + lengths) / (beta + 1)) ** alpha
 
-    def search(self, problem: Problem) -> dict[str, Any]:
-        return _Expansion(self, problem).run()
+    def search(self, inputs: SearchInputs) -> dict[str, Any]:
+        return _BeamLoop(self, inputs).run()
 
 
-class _Expansion:
+class _BeamLoop:
     """One run of a beam search over a batch."""
 
-    def __init__(self, search: BeamSearch, problem: Problem) -> None:
+    def __init__(self, search: BeamSearch, inputs: SearchInputs) -> None:
         self.options = search
-        self.problem = problem
+        self.inputs = inputs
         self.beam_width = search.beam_width
-        self.step = problem.step
-        self.max_lengths = problem.max_lengths
-        self.batch = tf.shape(problem.max_lengths)[0]
-        self.steps = tf.reduce_max(tf.concat([problem.max_lengths, [1]], axis=0))
+        self.step = inputs.step
+        self.max_lengths = inputs.max_lengths
+        self.batch = tf.shape(inputs.max_lengths)[0]
+        self.max_steps = tf.reduce_max(tf.concat([inputs.max_lengths, [1]], axis=0))
 
     def run(self) -> dict[str, Any]:
         """Searches."""
-        none = self.max_lengths < 1
-        pool = self._empty_pool(none)
-        broken = tf.zeros([self.batch], tf.bool)
-        rows = tf.where(~none)[:, 0]
+        empty = self.max_lengths < 1
+        ended = self._start_ended(empty)
+        not_finite = tf.zeros([self.batch], tf.bool)
+        rows = tf.where(~empty)[:, 0]
         # The first step has one hypothesis for each source, the others `beam_width`.
         carried = map_nest(
-            lambda x: x[:, None], self.step.carry(take(self.problem.states, rows))
+            lambda x: x[:, None],
+            self.step.carry(gather_rows(self.inputs.states, rows)),
         )
-        ones = [tf.shape(rows)[0], 1]
-        live = _Live(
+        shape = [tf.shape(rows)[0], 1]
+        history = self.options.constraints.start(self.batch, self.max_steps)
+        active = _Active(
             tf.cast(rows, tf.int32),
-            tf.fill(ones, START),
-            tf.zeros(ones, tf.float64),
-            tf.fill(ones, True),
+            tf.fill(shape, START),
+            tf.zeros(shape, tf.float64),
+            tf.fill(shape, True),
             carried,
-            take(self.problem.sources, rows),
-            take(self.options.constraints.start(self.batch, self.steps), rows),
+            gather_rows(self.inputs.sources, rows),
+            gather_rows(history, rows),
             [],
         )
-        past = _Past(
-            self._array(tf.int32), self._array(tf.int32), self._array(tf.float64), []
+        steps = _Steps(
+            self._make_array(tf.int32),
+            self._make_array(tf.int32),
+            self._make_array(tf.float64),
+            [self._make_array(tf.float32, None)]
+            if self.inputs.return_attention
+            else [],
         )
-        if self.problem.return_attention:
-            past = past._replace(attention=[self._array(tf.float32, None)])
-        first = self._expand(tf.constant(0), live, pool, past, broken)
-        _, _, pool, past, broken = tf.while_loop(
-            lambda time, live, *_: (tf.shape(live.rows)[0] > 0) & (time < self.steps),
-            self._expand,
+        first = self._run_step(tf.constant(0), active, ended, steps, not_finite)
+        _, _, ended, steps, not_finite = tf.while_loop(
+            lambda time, active, *_: (
+                (tf.shape(active.rows)[0] > 0) & (time < self.max_steps)
+            ),
+            self._run_step,
             first,
             shape_invariants=(
                 tf.TensorShape([]),
-                growing_history(open_shapes(first[1])),
-                *map(open_shapes, first[2:]),
+                loop_shapes_with_history(first[1]),
+                *map(loop_shapes, first[2:]),
             ),
         )
-        return {**self._traced_back(pool, past), "broken": broken}
+        return {**self._trace_back(ended, steps), "not_finite": not_finite}
 
-    def _array(self, dtype: Any, *rest: Any) -> tf.TensorArray:
-        # It grows: a maximum length costs nothing that is not decoded.
+    def _make_array(self, dtype: Any, *rest: Any) -> tf.TensorArray:
+        # It grows, so that a large maximum length costs nothing.
         return tf.TensorArray(
             dtype,
             0,
@@ -267,316 +277,331 @@ class _Expansion:
             clear_after_read=False,
         )
 
-    def _empty_pool(self, cut: Any) -> _Pool:
-        """Returns a pool of none; with an empty output where `cut`, (batch,)."""
-        first = tf.equal(tf.range(self.beam_width), 0)
+    def _start_ended(self, empty: Any) -> _Ended:
+        """Returns no hypotheses, or an empty one where `empty`, (batch,), is True."""
+        is_first = tf.equal(tf.range(self.beam_width), 0)
         none = tf.fill([self.batch, self.beam_width], np.float64(-np.inf))
         zeros = tf.zeros([self.batch, self.beam_width], tf.int32)
-        gains = tf.zeros_like(none)
-        score = tf.where(cut[:, None] & first, gains, none)
-        return _Pool(score, none, score, zeros - 1, zeros, zeros, gains)
+        log_probs = tf.zeros_like(none)
+        score = tf.where(empty[:, None] & is_first, log_probs, none)
+        return _Ended(score, none, score, zeros - 1, zeros, zeros, log_probs)
 
-    def _expand(
-        self, time: Any, live: _Live, pool: _Pool, past: _Past, broken: Any
+    def _run_step(
+        self, time: Any, active: _Active, ended: _Ended, steps: _Steps, not_finite: Any
     ) -> tuple[Any, ...]:
-        """Makes a step: all continuations, the best of them, what goes on."""
         width = self.beam_width
         hidden, states, weights = self.step.advance(
-            live.tokens, live.carried, live.sources
+            active.tokens, active.carried, active.sources
         )
-        scores, tokens, parents, gains, wrong = self._best(time, live, hidden)
-        broken = tf.tensor_scatter_nd_update(
-            broken, live.rows[:, None], tf.gather(broken, live.rows) | wrong
+        scores, tokens, parents, log_probs, is_wrong = self._select_best(
+            time, active, hidden
         )
-        coverage = self._coverage(live, weights)
-        pool, going = self._end(
-            time, live, scores, tokens, parents, gains, coverage, pool
+        not_finite = tf.tensor_scatter_nd_update(
+            not_finite,
+            active.rows[:, None],
+            tf.gather(not_finite, active.rows) | is_wrong,
         )
-        going &= ~wrong[:, None]
-        tokens = tf.where(going, tokens, 0)
-        parents = tf.where(going, parents, 0)
-        past = self._record(time, live.rows, tokens, parents, gains, weights, past)
+        coverage = self._add_coverage(active, weights)
+        ended, alive = self._end_hypotheses(
+            time, active, scores, tokens, parents, log_probs, coverage, ended
+        )
+        alive &= ~is_wrong[:, None]
+        tokens = tf.where(alive, tokens, 0)
+        parents = tf.where(alive, parents, 0)
+        steps = self._write_step(
+            time, active.rows, tokens, parents, log_probs, weights, steps
+        )
 
-        count = tf.shape(live.tokens)[0]
-        keep, leave = stay(tf.reduce_any(going, axis=1))
-        sources = tf.cond(leave, lambda: take(live.sources, keep), lambda: live.sources)
-        going, tokens, scores = take((going, tokens, scores), keep)
-        before = live.tokens.shape[1]
-        places = keep[:, None] * before + tf.gather(parents, keep)  # (sources, width)
-        carried = self._carried(flat(states), places, going, count * before)
-        history = take(flat(live.history), places)
-        history = self.options.constraints.remember(history, tokens, time)
-        live = _Live(
-            tf.gather(live.rows, keep),
+        count = tf.shape(active.tokens)[0]
+        selected, remove = select_active(tf.reduce_any(alive, axis=1))
+        sources = tf.cond(
+            remove,
+            lambda: gather_rows(active.sources, selected),
+            lambda: active.sources,
+        )
+        alive, tokens, scores = gather_rows((alive, tokens, scores), selected)
+        before = active.tokens.shape[1]
+        # Rows of the continued hypotheses, (sources, width).
+        parent_rows = selected[:, None] * before + tf.gather(parents, selected)
+        states = flatten_hypotheses(states)
+        carried = self._carry_parents(states, parent_rows, alive, count * before)
+        history = gather_rows(flatten_hypotheses(active.history), parent_rows)
+        history = self.options.constraints.update(history, tokens, time)
+        active = _Active(
+            tf.gather(active.rows, selected),
             tokens,
-            tf.where(going, scores, -np.inf),
-            going,
+            tf.where(alive, scores, -np.inf),
+            alive,
             carried,
             sources,
             history,
-            take(flat(coverage), places),
+            gather_rows(flatten_hypotheses(coverage), parent_rows),
         )
-        live = live._replace(
+        active = active._replace(
             **{
-                name: tf.ensure_shape(getattr(live, name), [None, width])
+                name: tf.ensure_shape(getattr(active, name), [None, width])
                 for name in ("tokens", "scores", "alive")
             }
         )
-        return time + 1, live, pool, past, broken
+        return time + 1, active, ended, steps, not_finite
 
-    def _best(self, time: Any, live: _Live, hidden: Any) -> tuple[Any, ...]:
+    def _select_best(self, time: Any, active: _Active, hidden: Any) -> tuple[Any, ...]:
         """Returns the best `beam_width` continuations of each source.
 
         Returns:
-            Their scores (-inf where there are fewer), tokens, the hypotheses they
-            continue, the log-probabilities of their last tokens, each (sources,
-            width); and the sources whose logits are not finite, (sources,).
+            A tuple of their scores (-inf if there are fewer), their tokens, the
+            hypotheses that they continue, the log-probabilities of the tokens, each
+            (sources, width); and bool (sources,), True if the logits are not finite.
         """
-        width, before = self.beam_width, live.tokens.shape[1]
-        count = tf.shape(live.tokens)[0]
-        alive = tf.reshape(live.alive, [-1])  # (sources * before,)
+        width, before = self.beam_width, active.tokens.shape[1]
+        count = tf.shape(active.tokens)[0]
+        alive = tf.reshape(active.alive, [-1])  # (sources * before,)
         rows = tf.where(alive)[:, 0]
-        logits = tf.cast(self.step.project(take(flat(hidden), rows)), tf.float32)
-        normalizer, wrong = finite_normalizer(logits)  # (rows,)
-        of_source = tf.cast(rows, tf.int32) // before
-        in_batch = tf.gather(live.rows, of_source)
-        allowed = self.problem.allowed(
+        logits = self.step.project(gather_rows(flatten_hypotheses(hidden), rows))
+        logits = tf.cast(logits, tf.float32)
+        normalizer, not_finite = log_normalizer(logits)  # (rows,)
+        allowed = self.inputs.constrain(
             self.options.constraints,
             logits,
             time,
-            take(flat(live.history), rows),
-            in_batch,
+            gather_rows(flatten_hypotheses(active.history), rows),
+            tf.gather(active.rows, tf.cast(rows, tf.int32) // before),
         )
         best = size = logits.shape[1] or tf.shape(logits)[1]
         tokens = tf.broadcast_to(tf.range(size), tf.shape(allowed))
         if logits.shape[1] is None or size > _SMALL_VOCAB:
-            # The best of each hypothesis first, then the best of those.
+            # First the best of each hypothesis, then the best of those.
             best = tf.minimum(size, width)
             allowed, tokens = tf.math.top_k(allowed, best)  # (rows, best)
-        gains = tf.cast(allowed, tf.float64) - normalizer[:, None]
-        # Back to one row for each hypothesis, those that have ended too.
-        place = tf.maximum(tf.cumsum(tf.cast(alive, tf.int32)) - 1, 0)
-        gains = tf.where(alive[:, None], tf.gather(gains, place), -np.inf)
-        tokens = tf.gather(tokens, place)
-        totals = tf.reshape(live.scores, [-1, 1]) + gains
-        # At least `beam_width` columns, so that there are as many to choose.
+        log_probs = tf.cast(allowed, tf.float64) - normalizer[:, None]
+        # Back to one row for each hypothesis, including those that have ended.
+        row = tf.maximum(tf.cumsum(tf.cast(alive, tf.int32)) - 1, 0)
+        log_probs = tf.where(alive[:, None], tf.gather(log_probs, row), -np.inf)
+        tokens = tf.gather(tokens, row)
+        totals = tf.reshape(active.scores, [-1, 1]) + log_probs
+        # At least `beam_width` columns, for `top_k`.
         columns = tf.maximum(before * best, width)
         pad = [[0, 0], [0, columns - before * best]]
         shape = [count, before * best]
         totals = tf.pad(tf.reshape(totals, shape), pad, constant_values=-np.inf)
-        gains = tf.pad(tf.reshape(gains, shape), pad)
+        log_probs = tf.pad(tf.reshape(log_probs, shape), pad)
         tokens = tf.pad(tf.reshape(tokens, shape), pad)
         scores, index = tf.math.top_k(totals, width)
-        wrong = tf.reduce_any(
-            tf.reshape(alive & tf.gather(wrong, place), [count, before]), axis=1
+        not_finite = tf.reduce_any(
+            tf.reshape(alive & tf.gather(not_finite, row), [count, before]), axis=1
         )
         return (
             scores,
             tf.gather(tokens, index, batch_dims=1),
             tf.minimum(index // best, before - 1),
-            tf.gather(gains, index, batch_dims=1),
-            wrong,
+            tf.gather(log_probs, index, batch_dims=1),
+            not_finite,
         )
 
-    def _coverage(self, live: _Live, weights: Any) -> list[Any]:
+    def _add_coverage(self, active: _Active, weights: Any) -> list[Any]:
         """Returns the sums of attention weights, (sources, width, source_length)."""
         penalty = self.options.coverage_penalty
         if not tf.is_tensor(penalty) and not penalty:
             return []
-        weights = attention_weights(weights, "coverage_penalty")
-        return [live.coverage[0] + weights if live.coverage else weights]
+        weights = require_attention(weights, "coverage_penalty")
+        return [active.coverage[0] + weights if active.coverage else weights]
 
-    def _end(
+    def _end_hypotheses(
         self,
         time: Any,
-        live: _Live,
+        active: _Active,
         scores: Any,
         tokens: Any,
         parents: Any,
-        gains: Any,
+        log_probs: Any,
         coverage: list[Any],
-        pool: _Pool,
-    ) -> tuple[_Pool, Any]:
-        """Moves what ends into the pool; returns it, and what goes on."""
-        valid = scores > -np.inf
-        ended = valid & tf.equal(tokens, END)
-        last = time + 1 >= tf.gather(self.max_lengths, live.rows)  # (sources,)
-        cut = valid & ~ended & last[:, None]
-        going = valid & ~ended & ~cut
+        ended: _Ended,
+    ) -> tuple[_Ended, Any]:
+        """Adds continuations that end here to the ended hypotheses.
 
-        def merged() -> tuple[Any, ...]:
+        Returns:
+            A tuple of the ended hypotheses, and bool (sources, width), True for the
+            continuations that stay active.
+        """
+        possible = scores > -np.inf
+        has_end = possible & tf.equal(tokens, END)
+        is_last = time + 1 >= tf.gather(self.max_lengths, active.rows)  # (sources,)
+        ends = has_end | (possible & is_last[:, None])
+        alive = possible & ~ends
+
+        def merge() -> tuple[Any, ...]:
             norm = scores / self.options.length_penalty(time + 1)
             rank = norm
             if coverage:
                 covered = tf.gather(coverage[0], parents, batch_dims=1)
-                penalty = self._penalty(covered, live.rows)
+                penalty = self._coverage_penalty(covered, active.rows)
                 rank += self.options.coverage_penalty * tf.cast(penalty, tf.float64)
-            over = ended | cut
-            mine = take(pool, live.rows)
-            times = tf.fill(tf.shape(tokens), time)
-            both = _Pool(
-                *(
-                    tf.concat(pair, axis=1)
-                    for pair in zip(
-                        mine,
-                        _Pool(
-                            tf.where(over, rank, -np.inf),
-                            tf.where(over, norm, -np.inf),
-                            scores,
-                            times,
-                            parents,
-                            tokens,
-                            gains,
-                        ),
-                        strict=True,
-                    )
-                )
+            added = _Ended(
+                tf.where(ends, rank, -np.inf),
+                tf.where(ends, norm, -np.inf),
+                scores,
+                tf.fill(tf.shape(tokens), time),
+                parents,
+                tokens,
+                log_probs,
             )
+            pairs = zip(gather_rows(ended, active.rows), added, strict=True)
+            both = _Ended(*(tf.concat(pair, axis=1) for pair in pairs))
             _, order = tf.math.top_k(both.rank, self.beam_width)
-            mine = _Pool(*(tf.gather(x, order, batch_dims=1) for x in both))
-            whole = _Pool(
-                *(
-                    tf.tensor_scatter_nd_update(x, live.rows[:, None], y)
-                    for x, y in zip(pool, mine, strict=True)
-                )
+            best = _Ended(*(tf.gather(x, order, batch_dims=1) for x in both))
+            updated = (
+                tf.tensor_scatter_nd_update(x, active.rows[:, None], y)
+                for x, y in zip(ended, best, strict=True)
             )
-            return *whole, self._promising(live, scores, norm, going, mine)
+            return *updated, self._find_promising(active, scores, norm, alive, best)
 
-        # Most steps end nothing, and while nothing has ended there is no competition.
-        any_ended = tf.reduce_any(ended | cut) | tf.reduce_any(pool.rank > -np.inf)
-        *whole, going = tf.cond(any_ended, merged, lambda: (*pool, going))
-        return _Pool(*whole), going
+        # In most steps no hypothesis ends.
+        any_ended = tf.reduce_any(ends) | tf.reduce_any(ended.rank > -np.inf)
+        *updated, alive = tf.cond(any_ended, merge, lambda: (*ended, alive))
+        return _Ended(*updated), alive
 
-    def _promising(
-        self, live: _Live, scores: Any, norm: Any, going: Any, pool: _Pool
+    def _find_promising(
+        self, active: _Active, scores: Any, norm: Any, alive: Any, ended: _Ended
     ) -> Any:
-        """Returns which continuations deserve to go on, (sources, width).
+        """Finds the continuations that can still be among the best.
 
         Args:
-            live: The hypotheses before the step.
-            scores: Float (sources, width), falling.
-            norm: The same over their length penalties.
-            going: bool (sources, width), those that have not ended.
-            pool: What has ended of the same sources.
+            active: The hypotheses before the step.
+            scores: Float64 (sources, width), in descending order.
+            norm: Float64 (sources, width), the scores with the length penalty.
+            alive: bool (sources, width), False for continuations that end here.
+            ended: The ended hypotheses of the same sources.
+
+        Returns:
+            bool (sources, width).
         """
         options = self.options
-        ended = pool.norm > -np.inf  # (sources, width)
-        better = (pool.norm[:, None] >= norm[:, :, None]) & ended[:, None]
+        is_ended = ended.norm > -np.inf  # (sources, width)
+        better = (ended.norm[:, None] >= norm[:, :, None]) & is_ended[:, None]
         better = tf.reduce_sum(tf.cast(better, tf.int32), axis=2)  # (sources, width)
-        ahead = tf.cumsum(tf.cast(going, tf.int32), axis=1, exclusive=True)
-        promising = going & (better + ahead < self.beam_width)
-        # Log-probabilities only fall, and the longest output has the mildest penalty.
-        longest = options.length_penalty(tf.gather(self.max_lengths, live.rows))
+        ahead = tf.cumsum(tf.cast(alive, tf.int32), axis=1, exclusive=True)
+        promising = alive & (better + ahead < self.beam_width)
+        # A score can only decrease, and the longest output has the smallest penalty.
+        longest = options.length_penalty(tf.gather(self.max_lengths, active.rows))
         bound = scores / longest[:, None]
-        worst = pool.rank[:, options.n - 1, None]  # of the n best
+        worst = ended.rank[:, options.n - 1, None]  # of the n best
         promising &= bound > worst
         if options.prune is not None:
-            promising &= norm >= tf.reduce_max(pool.norm, 1, True) - options.prune
+            promising &= norm >= tf.reduce_max(ended.norm, 1, True) - options.prune
         if options.stop == "first":
-            promising &= tf.reduce_sum(tf.cast(ended, tf.int32), 1, True) < options.n
+            count = tf.reduce_sum(tf.cast(is_ended, tf.int32), axis=1, keepdims=True)
+            promising &= count < options.n
         return promising
 
-    def _penalty(self, coverage: Any, rows: Any) -> Any:
-        """Returns the sums of the coverage's logarithms, (sources, width)."""
-        logs = tf.math.log(tf.clip_by_value(coverage, _LEAST_COVERAGE, 1.0))
-        if self.problem.source_mask is not None:
-            mask = tf.gather(self.problem.source_mask, rows)
+    def _coverage_penalty(self, coverage: Any, rows: Any) -> Any:
+        """Returns the sums of the logarithms of the coverage, (sources, width)."""
+        logs = tf.math.log(tf.clip_by_value(coverage, _MIN_COVERAGE, 1.0))
+        if self.inputs.source_mask is not None:
+            mask = tf.gather(self.inputs.source_mask, rows)
             logs = tf.where(mask[:, None], logs, 0.0)
         return tf.reduce_sum(logs, axis=-1)
 
-    def _record(
+    def _write_step(
         self,
         time: Any,
         rows: Any,
         tokens: Any,
         parents: Any,
-        gains: Any,
+        log_probs: Any,
         weights: Any,
-        past: _Past,
-    ) -> _Past:
-        def whole(x: Any) -> Any:  # (sources, width, ...) -> (batch, width, ...)
-            return spread(x, rows, self.batch)
+        steps: _Steps,
+    ) -> _Steps:
+        def to_batch(x: Any) -> Any:  # (sources, width, ...) -> (batch, width, ...)
+            return scatter_rows(x, rows, self.batch)
 
-        attention = past.attention
+        attention = steps.attention
         if attention:
-            weights = attention_weights(weights, "attention")
+            weights = require_attention(weights, "return_attention")
             missing = self.beam_width - weights.shape[1]
             padded = tf.pad(weights, [[0, 0], [0, missing], [0, 0]])
-            attention = [attention[0].write(time, whole(padded))]
-        return _Past(
-            past.tokens.write(time, whole(tokens)),
-            past.parents.write(time, whole(parents)),
-            past.gains.write(time, whole(gains)),
+            attention = [attention[0].write(time, to_batch(padded))]
+        return _Steps(
+            steps.tokens.write(time, to_batch(tokens)),
+            steps.parents.write(time, to_batch(parents)),
+            steps.log_probs.write(time, to_batch(log_probs)),
             attention,
         )
 
-    def _carried(self, states: Any, places: Any, going: Any, size: Any) -> Any:
-        """Carries on the states of those hypotheses that something continues.
+    def _carry_parents(
+        self, states: Any, parent_rows: Any, alive: Any, size: Any
+    ) -> Any:
+        """Calls `carry` for the hypotheses that are continued.
 
         Args:
             states: Nest of (size, ...).
-            places: int32 (sources, width), what each continues.
-            going: bool (sources, width).
+            parent_rows: int32 (sources, width), the rows that are continued.
+            alive: bool (sources, width), False if the continuation has ended.
             size: Number of rows of the states.
-        """
-        chosen = tf.boolean_mask(places, going)
-        used = tf.scatter_nd(chosen[:, None], tf.ones_like(chosen), [size]) > 0
-        rows = tf.where(used)[:, 0]
-        place = tf.maximum(tf.cumsum(tf.cast(used, tf.int32)) - 1, 0)
-        # One of no rows at least, for those that have ended to point at.
-        carried = self.step.carry(take(states, rows))
-        place = tf.minimum(tf.gather(place, places), tf.shape(rows)[0] - 1)
-        return take(carried, place)
 
-    def _traced_back(self, pool: _Pool, past: _Past) -> dict[str, Any]:
-        """Follows the best hypotheses from their ends to their beginnings."""
+        Returns:
+            Nest of (sources, width, ...).
+        """
+        used_rows = tf.boolean_mask(parent_rows, alive)
+        used = tf.scatter_nd(used_rows[:, None], tf.ones_like(used_rows), [size]) > 0
+        rows = tf.where(used)[:, 0]
+        index = tf.maximum(tf.cumsum(tf.cast(used, tf.int32)) - 1, 0)
+        carried = self.step.carry(gather_rows(states, rows))
+        # Ended hypotheses point to any row.
+        index = tf.minimum(tf.gather(index, parent_rows), tf.shape(rows)[0] - 1)
+        return gather_rows(carried, index)
+
+    def _trace_back(self, ended: _Ended, steps: _Steps) -> dict[str, Any]:
+        """Follows the best hypotheses from their last step to their first."""
         n = self.options.n
-        pool = _Pool(*(x[:, :n] for x in pool))
-        lengths = pool.time + 1
+        ended = _Ended(*(x[:, :n] for x in ended))
+        lengths = ended.time + 1
         longest = tf.reduce_max(tf.pad(tf.reshape(lengths, [-1]), [[0, 1]]))
         count = tf.maximum(longest, 1)
-        steps, zero = tf.range(count), tf.zeros([], tf.float64)
-        tokens, parents, gains = (array.gather(steps) for array in past[:3])
-        attention = [array.gather(steps) for array in past.attention]
+        times, zero = tf.range(count), tf.zeros([], tf.float64)
+        tokens, parents, log_probs = (array.gather(times) for array in steps[:3])
+        attention = [array.gather(times) for array in steps.attention]
 
-        def array(dtype: Any, *rest: Any) -> tf.TensorArray:
+        def make_array(dtype: Any, *rest: Any) -> tf.TensorArray:
             return tf.TensorArray(dtype, count, element_shape=[None, n, *rest])
 
-        def back(k: Any, beam: Any, *arrays: Any) -> tuple[Any, ...]:
-            at = count - 1 - k
-            last, inside = tf.equal(pool.time, at), pool.time > at
+        def body(k: Any, beam: Any, *arrays: Any) -> tuple[Any, ...]:
+            time = count - 1 - k
+            is_last, is_before = tf.equal(ended.time, time), ended.time > time
 
-            def here(x: Any) -> Any:
-                return tf.gather(x[at], beam, batch_dims=1)
+            def select(last: Any, before: Any, default: Any) -> Any:
+                before = tf.gather(before[time], beam, batch_dims=1)
+                return tf.where(is_last, last, tf.where(is_before, before, default))
 
-            chosen = tf.where(last, pool.token, tf.where(inside, here(tokens), 0))
-            gained = tf.where(last, pool.gain, tf.where(inside, here(gains), zero))
-            beam = tf.where(last, pool.beam, tf.where(inside, here(parents), 0))
-            values = [chosen, gained]
+            values = [
+                select(ended.token, tokens, 0),
+                select(ended.log_prob, log_probs, zero),
+            ]
+            beam = select(ended.parent, parents, 0)
             if attention:
-                seen = tf.gather(attention[0][at], beam, batch_dims=1)
-                values.append(tf.where((last | inside)[..., None], seen, 0.0))
+                weights = tf.gather(attention[0][time], beam, batch_dims=1)
+                is_token = (is_last | is_before)[..., None]
+                values.append(tf.where(is_token, weights, 0.0))
             return (
                 k + 1,
                 beam,
-                *(a.write(at, v) for a, v in zip(arrays, values, strict=True)),
+                *(a.write(time, v) for a, v in zip(arrays, values, strict=True)),
             )
 
-        outputs = [array(tf.int32), array(tf.float64)]
-        outputs += [array(tf.float32, None)] if attention else []
+        outputs = [make_array(tf.int32), make_array(tf.float64)]
+        outputs += [make_array(tf.float32, None)] if attention else []
         _, _, *outputs = tf.while_loop(
             lambda k, *_: k < count,
-            back,
-            (tf.constant(0), tf.zeros_like(pool.beam), *outputs),
+            body,
+            (tf.constant(0), tf.zeros_like(ended.parent), *outputs),
         )
         names = ["tokens", "log_probs", "attention"][: len(outputs)]
-        found = {
-            name: by_source(output, longest)
+        by_step = {
+            name: stack_steps(output, longest)
             for name, output in zip(names, outputs, strict=True)
         }
         return {
-            **found,
+            **by_step,
             "lengths": lengths,
-            "scores": pool.score,
-            "truncated": (pool.rank > -np.inf) & tf.not_equal(pool.token, END),
+            "scores": ended.score,
+            "truncated": (ended.rank > -np.inf) & tf.not_equal(ended.token, END),
         }

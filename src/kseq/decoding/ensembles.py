@@ -1,4 +1,4 @@
-"""Several models as one: their distributions averaged at every step."""
+"""Combines the steps of several models: averages their distributions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,13 +10,13 @@ from kseq.decoding.step_function import Step
 AVERAGINGS = ("linear", "log_linear")
 
 
-def averaged(logits: Sequence[Any], averaging: str) -> Any:
-    """Averages distributions over the same tokens.
+def average_distributions(logits: Sequence[Any], averaging: str) -> Any:
+    """Averages the distributions of several models.
 
     Args:
-        logits: Floats (..., vocab), of several models.
-        averaging: `"linear"`, the mean of the probabilities, or `"log_linear"`, that of
-            their logarithms, normalised again.
+        logits: List of float logits (..., vocab), one for each model.
+        averaging: `"linear"`: the mean of the probabilities; `"log_linear"`: the mean
+            of the log-probabilities, normalized again.
 
     Returns:
         Float32 log-probabilities (..., vocab).
@@ -26,11 +26,11 @@ def averaged(logits: Sequence[Any], averaging: str) -> Any:
 
     Example:
         >>> import numpy as np
-        >>> from kseq.decoding import averaged
+        >>> from kseq.decoding import average_distributions
         >>> sure, unsure = np.log([[0.9, 0.1]]), np.log([[0.5, 0.5]])
-        >>> np.exp(averaged([sure, unsure], "linear")).round(2)
+        >>> np.exp(average_distributions([sure, unsure], "linear")).round(2)
         array([[0.7, 0.3]], dtype=float32)
-        >>> np.exp(averaged([sure, unsure], "log_linear")).round(2)
+        >>> np.exp(average_distributions([sure, unsure], "log_linear")).round(2)
         array([[0.75, 0.25]], dtype=float32)
     """
     if averaging not in AVERAGINGS:
@@ -44,18 +44,16 @@ def averaged(logits: Sequence[Any], averaging: str) -> Any:
     return tf.nn.log_softmax(tf.reduce_mean(log_probs, axis=0))
 
 
-def ensemble(steps: Sequence[Step], averaging: str = "linear") -> Step:
-    """Makes one step of those of several models with one vocabulary.
-
-    Its states and its sources are lists, one entry for each model. Its attention
-    weights are the mean of theirs, where all have some.
+def combine_steps(steps: Sequence[Step], averaging: str = "linear") -> Step:
+    """Combines the steps of several models with the same vocabulary.
 
     Args:
-        steps: Each a `Step`.
-        averaging: As `averaged`. Default `"linear"`.
+        steps: List of a `Step` for each model.
+        averaging: As in `average_distributions`. Default: `"linear"`.
 
     Returns:
-        A `Step`.
+        A `Step`. Its states and sources are lists with an entry for each model. Its
+        attention weights are the mean over the models, or None if a model has none.
 
     Reference:
         Sockeye 1.18 (linear and log-linear ensembles).
@@ -73,7 +71,7 @@ def ensemble(steps: Sequence[Step], averaging: str = "linear") -> Step:
 
     def project(hidden: Any) -> Any:
         logits = [step.project(x) for step, x in zip(steps, hidden, strict=True)]
-        return averaged(logits, averaging)
+        return average_distributions(logits, averaging)
 
     def carry(states: Any) -> Any:
         return [step.carry(each) for step, each in zip(steps, states, strict=True)]

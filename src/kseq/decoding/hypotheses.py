@@ -1,4 +1,4 @@
-"""What decoding returns."""
+"""The result of decoding."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -9,20 +9,20 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Hypotheses:
-    """The outputs decoded for a batch of sources, best first.
+    """The hypotheses of a batch of sources, best first.
 
     Attributes:
-        tokens: int32 (batch, n, time). Each hypothesis ends with `</s>` (3), then
-            padding (0) follows; one cut at its maximum length has no `</s>`.
-        lengths: int32 (batch, n), number of tokens, `</s>` included.
-        scores: float64 (batch, n), sum of the model's log-probabilities of the tokens,
-            `</s>` included, in nats. (What a beam search ranks by has penalties, too.)
-        truncated: bool (batch, n), True where the hypothesis was cut at its maximum
-            length.
-        log_probs: float64 (batch, n, time), the model's log-probability of each token,
-            in nats; 0 after the end.
-        attention: float32 (batch, n, time, source_length), the attention weights at
-            each token, on request; else None. Rows of zeros after the end.
+        tokens: int32 (batch, n, time). Each hypothesis ends with `</s>` (3), followed
+            by padding (0). A truncated hypothesis has no `</s>`.
+        lengths: int32 (batch, n), number of tokens, including `</s>`.
+        scores: float64 (batch, n), sum of the log-probabilities of the tokens,
+            including `</s>`, in nats. Penalties of a beam search are not included.
+        truncated: bool (batch, n), True if the hypothesis reached its maximum length
+            before `</s>`.
+        log_probs: float64 (batch, n, time), log-probability of each token, in nats; 0
+            after the end.
+        attention: float32 (batch, n, time, source_length), attention weights of each
+            token, 0 after the end; None unless requested.
     """
 
     tokens: np.ndarray
@@ -39,23 +39,24 @@ class Hypotheses:
         """Returns the hypotheses of some sources.
 
         Args:
-            rows: A slice, a list or an array of numbers of sources, or of booleans.
+            rows: A slice, or a list or an array of indices or booleans.
         """
         values: dict[str, Any] = {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self)
         }
-        some: dict[str, Any] = {
-            k: v if v is None else v[rows] for k, v in values.items()
+        selected: dict[str, Any] = {
+            name: value if value is None else value[rows]
+            for name, value in values.items()
         }
-        return Hypotheses(**some)
+        return Hypotheses(**selected)
 
     @classmethod
     def concatenate(cls, parts: Iterable["Hypotheses"]) -> "Hypotheses":
-        """Joins the hypotheses of several batches into those of one.
+        """Concatenates the hypotheses of several batches.
 
         Args:
-            parts: Hypotheses with the same n each; their times may differ, and so may
-                the lengths of their sources.
+            parts: List of `Hypotheses` with the same n. Their lengths and the lengths
+                of their sources can differ.
 
         Example:
             >>> import numpy as np
@@ -80,17 +81,17 @@ class Hypotheses:
         parts = list(parts)
         attentions = [part.attention for part in parts if part.attention is not None]
         return cls(
-            tokens=_joined([part.tokens for part in parts]),
+            tokens=_concatenate([part.tokens for part in parts]),
             lengths=np.concatenate([part.lengths for part in parts]),
             scores=np.concatenate([part.scores for part in parts]),
             truncated=np.concatenate([part.truncated for part in parts]),
-            log_probs=_joined([part.log_probs for part in parts]),
-            attention=_joined(attentions) if attentions else None,
+            log_probs=_concatenate([part.log_probs for part in parts]),
+            attention=_concatenate(attentions) if attentions else None,
         )
 
 
-def _joined(arrays: list[np.ndarray]) -> np.ndarray:
-    """Joins arrays of several batches, each padded with zeros to the largest."""
+def _concatenate(arrays: list[np.ndarray]) -> np.ndarray:
+    """Concatenates arrays of several batches, padded with zeros to one length."""
     shape = np.max([array.shape for array in arrays], axis=0)
     return np.concatenate(
         [

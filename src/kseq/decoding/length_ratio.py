@@ -1,4 +1,4 @@
-"""How long an output may become, by what training data have shown."""
+"""Maximum output lengths, from statistics of the training data."""
 
 import dataclasses
 from typing import Any
@@ -11,19 +11,18 @@ from kseq.special_tokens import PAD
 
 @dataclasses.dataclass(frozen=True)
 class LengthRatio:
-    """Statistics of how much longer targets are than their sources.
+    """Maximum output lengths, from the ratio of target length to source length.
 
-    Called on the lengths of sources it gives the longest outputs: ceil((mean +
-    deviations * std) * length) + 2.
+    For a source length it returns ceil((mean + deviations * std) * length) + 2.
 
     Args:
         mean: Mean of target length / source length, in tokens without `</s>`.
-        std: Its standard deviation. Default 0.
-        deviations: Number of standard deviations to allow for. Default 2.
+        std: Standard deviation of the ratio. Default: 0.
+        deviations: Number of standard deviations to add to the mean. Default: 2.
 
     Raises:
         TypeError: If an argument is not a number.
-        ValueError: If one is negative or not finite.
+        ValueError: If an argument is negative or not finite.
 
     Example:
         >>> import numpy as np
@@ -48,13 +47,17 @@ class LengthRatio:
 
     @classmethod
     def from_ids(cls, source: Any, target: Any, deviations: float = 2.0) -> Any:
-        """Takes the statistics of pairs of padded ids.
+        """Computes the statistics of pairs of sources and targets.
 
         Args:
-            source: Integer ids (pairs, time), or vectors (pairs, time, dim), each row
-                ended by `</s>` (ids) and padded with 0.
-            target: Integer ids (pairs, time), likewise.
-            deviations: As for the class. Default 2.
+            source: Integer ids (pairs, time), where each row ends with `</s>` and is
+                padded with 0; or vectors (pairs, time, dim), padded with 0.
+            target: Integer ids (pairs, time), where each row ends with `</s>` and is
+                padded with 0.
+            deviations: As in the class. Default: 2.
+
+        Returns:
+            A `LengthRatio`.
 
         Raises:
             ValueError: If no pair has a token on both sides.
@@ -71,15 +74,15 @@ class LengthRatio:
         return cls(float(ratios.mean()), float(ratios.std()), deviations)
 
     def __call__(self, lengths: Any) -> np.ndarray:
-        """Returns the longest outputs, `</s>` included.
+        """Returns maximum output lengths, including `</s>`.
 
         Args:
-            lengths: Integers, the lengths of sources, without `</s>`.
+            lengths: Integers of any shape, lengths of sources without `</s>`.
 
         Returns:
             int32, of the same shape.
         """
         longest = (self.mean + self.deviations * self.std) * np.asarray(lengths)
-        # What rounding has added to a whole number makes no token.
+        # A rounding error must not add a token.
         longest = np.minimum(np.ceil(longest - 1e-9), np.iinfo(np.int32).max - 2)
         return longest.astype(np.int32) + 2

@@ -1,4 +1,4 @@
-"""Sampling: tokens drawn from the model's distribution, or from its upper part."""
+"""Sampling: draws tokens from the model's distribution."""
 
 from typing import Any
 
@@ -7,31 +7,31 @@ import numpy as np
 import tensorflow as tf
 
 from kseq.config.checks import INT32_MAX, check_integer, check_number
-from kseq.decoding.search import Problem, Search
-from kseq.decoding.token_loop import walk
+from kseq.decoding.search import Search, SearchInputs
+from kseq.decoding.token_loop import decode_tokens
 
-# Probabilities summed in float32 reach a `top_p` only up to this.
+# A sum of probabilities in float32 reaches `top_p` with this tolerance.
 _ROUNDING = 1e-6
 
 
 @keras.saving.register_keras_serializable(package="kseq")
 class Sampling(Search):
-    """Draws each token at random, by its probability given those before.
+    """Draws each token at random from the model's distribution.
 
-    The draws are a function of the seed, of n, of the number of the source in the call,
-    of the output's number and of the step: the batch size changes nothing. The scores
-    are the model's own log-probabilities, of a temperature of 1 and the whole
-    vocabulary.
+    The random numbers depend on the seed, on n, on the index of the source in the call,
+    on the index of the output and on the step, but not on the batch size. The scores
+    are the model's log-probabilities, for a temperature of 1 and the whole vocabulary.
 
     Args:
-        n: Number of outputs drawn for each source, not sorted. Default 1.
-        temperature: Above 0; the logits are divided by it. Below 1 it makes likely
-            tokens likelier. Default 1.
-        top_k: Draw among the k most probable tokens alone. Default None: all.
-        top_p: Draw among the fewest most probable tokens alone that have this
-            probability together, in (0, 1]. Default None: all. With `top_k`, of those.
-        seed: Integer. Default 0.
-        **constraints: Those of `Search`: `min_length`, `forbidden`,
+        n: Number of outputs drawn for each source, not sorted. Default: 1.
+        temperature: Divisor of the logits, above 0. Below 1 it makes probable tokens
+            more probable. Default: 1.
+        top_k: Draw only from the k most probable tokens. Default: all tokens.
+        top_p: Draw only from the smallest set of most probable tokens whose total
+            probability reaches this value, in (0, 1]; after `top_k`. Default: all
+            tokens.
+        seed: Integer from 0 to 2**63 - 1. Default: 0.
+        **constraints: Arguments of `Search`: `min_length`, `forbidden`,
             `no_repeat_ngram_size`, `suppress_unknown`.
 
     Raises:
@@ -40,11 +40,11 @@ class Sampling(Search):
     Example:
         >>> import tensorflow as tf
         >>> from kseq.decoding import Sampling
-        >>> def a_coin(token, states):  # 4 or 5, for ever
+        >>> def toss_coin(token, states):  # 4 or 5, without an end
         ...     logits = tf.constant([[-99.0, -99.0, -99.0, -99.0, 0.0, 0.0]])
         ...     return tf.repeat(logits, tf.shape(token)[0], axis=0), states
-        >>> found = Sampling(n=3, seed=1)(a_coin, states=[], max_lengths=[8])
-        >>> tokens = found["tokens"].numpy()
+        >>> outputs = Sampling(n=3, seed=1)(toss_coin, states=[], max_lengths=[8])
+        >>> tokens = outputs["tokens"].numpy()
         >>> tokens.shape, set(tokens.ravel().tolist())
         ((1, 3, 8), {4, 5})
 
@@ -102,41 +102,41 @@ class Sampling(Search):
         }
         return {name: value for name, value in options.items() if value is not None}
 
-    def search(self, problem: Problem) -> dict[str, Any]:
+    def search(self, inputs: SearchInputs) -> dict[str, Any]:
         def draw(steps: Any) -> Any:
-            # By row, so that a row's numbers are its own; their beginning does not
-            # depend on the number of steps.
+            # One call for each source, so that the numbers of a source depend neither
+            # on the other sources nor on the number of steps.
             draws = tf.map_fn(
                 lambda row: tf.random.stateless_uniform(
                     [steps, self.n], [self.seed, tf.cast(row, tf.int64)]
                 ),
                 # One extra row: TensorFlow cannot stack the results of no rows.
-                tf.pad(problem.rows, [[0, 1]]),
+                tf.pad(inputs.rows, [[0, 1]]),
                 fn_output_signature=tf.TensorSpec([None, self.n], tf.float32),
             )  # (batch + 1, steps, n)
             return tf.reshape(tf.transpose(draws, [0, 2, 1]), [-1, steps])
 
         def choose(logits: Any, noise: Any) -> Any:
-            drawn = noise[:, None]  # (rows, 1)
+            noise = noise[:, None]  # (rows, 1)
             size = logits.shape[1] or tf.shape(logits)[1]
-            kept = size if self.top_k is None else tf.minimum(self.top_k, size)
-            # Likeliest first, so that what is cut off is at the end.
-            logits, tokens = tf.math.top_k(logits, kept)
-            # Of what the best leads by, however small the temperature.
-            behind = logits - logits[:, :1]
-            coldest = np.finfo(np.float32).tiny
-            temperature = tf.maximum(tf.cast(self.temperature, tf.float32), coldest)
-            probs = tf.nn.softmax(behind / temperature)
+            count = size if self.top_k is None else tf.minimum(self.top_k, size)
+            # Sorted, so that `top_p` removes tokens from the end.
+            logits, tokens = tf.math.top_k(logits, count)
+            # Relative to the best, so that no temperature is too small.
+            logits = logits - logits[:, :1]
+            smallest = np.finfo(np.float32).tiny
+            temperature = tf.maximum(tf.cast(self.temperature, tf.float32), smallest)
+            probs = tf.nn.softmax(logits / temperature)
             if self.top_p is not None:
                 before = tf.cumsum(probs, axis=1, exclusive=True)
                 limit = tf.where(self.top_p < 1.0, self.top_p - _ROUNDING, 1.0)
                 probs = tf.where((before > limit) & (before > 0), 0.0, probs)
-            reached = tf.cumsum(probs, axis=1)
-            passed = (reached <= drawn * reached[:, -1:]) & (probs > 0)
+            cumulative = tf.cumsum(probs, axis=1)
+            passed = (cumulative <= noise * cumulative[:, -1:]) & (probs > 0)
             index = tf.reduce_sum(tf.cast(passed, tf.int32), axis=1)
-            # Rounding may take the sum to its end: the last token with a chance.
+            # Rounding can pass all tokens: then select the last one that is possible.
             last = tf.reduce_sum(tf.cast(probs > 0, tf.int32), axis=1) - 1
             index = tf.minimum(index, tf.maximum(last, 0))
             return tf.gather(tokens, index, batch_dims=1)
 
-        return walk(choose, self.constraints, self.n, problem, draw)
+        return decode_tokens(choose, self.constraints, self.n, inputs, draw)

@@ -1,4 +1,4 @@
-"""What all searches have in common."""
+"""The base class of searches."""
 
 import dataclasses
 from typing import Any
@@ -8,27 +8,27 @@ import tensorflow as tf
 
 from kseq.config.checks import INT32_MAX
 from kseq.decoding.constraints import Constraints
-from kseq.decoding.step_function import Step, as_step, map_nest, take
+from kseq.decoding.step_function import Step, as_step, gather_rows, map_nest
 
-# Up to this size of a vocabulary a sum of exponentials is exact at hardly any cost: of
-# 1,500 equal steps float32 would lose 1e-4.
+# Up to this vocabulary size the softmax is summed in float64, which costs little. In
+# float32 the sum over 1,500 equal steps would be wrong by 1e-4.
 _EXACT_VOCAB = 512
 
 
 @dataclasses.dataclass(frozen=True)
-class Problem:
-    """What a search is called on, checked: tensors, named as by `Search`.
+class SearchInputs:
+    """The call arguments of a search, converted to tensors; see `Search`.
 
     Attributes:
         step: A `Step`.
         states: Nest of (batch, ...).
         max_lengths: int32 (batch,).
-        sources: Nest of (batch, ...); an empty list where there are none.
+        sources: Nest of (batch, ...), or an empty list.
         source_mask: bool (batch, source_length), or None.
         min_lengths: int32 (batch,), or None.
         prefix: int32 (batch, prefix_length), or None.
         rows: int32 (batch,).
-        return_attention: Whether the attention weights are asked for.
+        return_attention: Whether to return the attention weights.
     """
 
     step: Step
@@ -41,70 +41,70 @@ class Problem:
     rows: Any
     return_attention: bool
 
-    def allowed(
+    def constrain(
         self, constraints: Constraints, logits: Any, time: Any, history: Any, rows: Any
     ) -> Any:
-        """Returns logits with -inf at the tokens that may not come next.
+        """Returns the logits with -inf for the tokens that are not allowed.
 
         Args:
-            constraints: Those of the search.
+            constraints: The constraints of the search.
             logits: Float32 (rows, vocab).
-            time: Number of the step.
-            history: What the constraints remember, for these rows.
-            rows: int32 (rows,), the places of their sources in the batch.
+            time: Index of the step, from 0.
+            history: The history of these rows; see `Constraints`.
+            rows: int32 (rows,), rows of their sources in the batch.
         """
-        return constraints.allow(
+        return constraints.apply(
             logits,
             time,
             history,
-            None if self.min_lengths is None else take(self.min_lengths, rows),
-            None if self.prefix is None else take(self.prefix, rows),
+            None if self.min_lengths is None else gather_rows(self.min_lengths, rows),
+            None if self.prefix is None else gather_rows(self.prefix, rows),
         )
 
 
 class Search:
-    """Base class of the searches: their constraints, and how they are called.
+    """Base class of searches: their constraints and their call arguments.
 
     Args:
-        min_length: Least number of tokens of an output, `</s>` included; below it
-            `</s>` is not chosen. Default 0.
-        forbidden: What no output holds: token ids, and phrases, as lists of ids.
+        min_length: Minimum number of tokens of an output, including `</s>`. Default: 0.
+        forbidden: Token ids, and phrases as lists of ids, that no output contains.
             Default: none.
-        no_repeat_ngram_size: Size of the n-grams of which none comes twice in an
-            output. Default 0: all may.
-        suppress_unknown: Never choose `<unk>` (1). Default False.
+        no_repeat_ngram_size: No n-gram of this size occurs twice in an output.
+            Default: 0, no constraint.
+        suppress_unknown: Never select `<unk>` (1). Default: False.
 
     Call arguments:
-        step: A `Step`, or a function of tokens, int32 (rows,), and states, a nest of
-            (rows, ...), to the logits of the next tokens, float (rows, vocab), the
-            states after them and, if it has any, the attention weights (rows,
-            source_length). Rows leave when they have ended, so all that belongs to a
-            row must be in its states, or in `sources`.
+        step: A `Step`; or a function of tokens, int32 (rows,), and states, a nest of
+            (rows, ...), that returns the logits of the next tokens, float (rows,
+            vocab), the new states and, optionally, attention weights, float (rows,
+            source_length). Rows are removed after they end, so everything that belongs
+            to a row must be in `states` or `sources`.
         states: Nest of tensors (batch, ...), the states before the first step.
-        max_lengths: int32 (batch,), the longest output of each source, `</s>`
-            included.
-        sources: Nest of tensors (batch, ...) that stay as they are; where given, a
-            plain function gets them as a third argument, a row for each of its rows.
-        source_mask: Boolean (batch, source_length), where attention may look; for a
-            coverage penalty. Default: everywhere.
-        min_lengths: int32 (batch,), as `min_length`, for each source. Default: none.
-        prefix: int32 (batch, prefix_length), tokens that each output begins with,
+        max_lengths: int32 (batch,), maximum output lengths, including `</s>`.
+        sources: Nest of tensors (batch, ...) that are constant during the search. A
+            plain function receives them as a third argument, a nest of (rows, ...).
+            Default: none, and no third argument.
+        source_mask: Bool (batch, source_length), True for real source steps; for a
+            coverage penalty. Default: True everywhere.
+        min_lengths: int32 (batch,), minimum output lengths, like `min_length`. Default:
+            none.
+        prefix: int32 (batch, prefix_length), tokens that each output starts with,
             padded with 0. Default: none.
-        rows: int32 (batch,), the number of each source, which its random numbers
-            depend on. Default: 0, 1, ...
-        return_attention: Return the attention weights. Default False.
+        rows: int32 (batch,), index of each source, which determines its random numbers.
+            Default: 0, 1, ...
+        return_attention: Return the attention weights. Default: False.
 
     Returns:
         Dict of tensors, as in `Hypotheses`: `tokens`, int32 (batch, n, time);
         `lengths`, int32 (batch, n); `scores`, float64 (batch, n); `truncated`, bool
-        (batch, n); `log_probs`, float64 (batch, n, time); and where asked for
-        `attention`, float32 (batch, n, time, source_length). An output that cannot be,
-        since all that may come next has a logit of -inf, has length 0 and score -inf.
+        (batch, n); `log_probs`, float64 (batch, n, time); and, if requested,
+        `attention`, float32 (batch, n, time, source_length). If every allowed token has
+        a logit of -inf, there is no output: its length is 0 and its score -inf.
 
     Raises:
-        ValueError: If an argument is out of range, or, where it runs eagerly, the
-            logits of a row are not finite (nan, or -inf all over). In a graph that
-            raises `tf.errors.InvalidArgumentError`.
+        ValueError: If an argument is out of range, or if the logits of a row are not
+            finite (nan, or all -inf). In a graph the latter raises
+            `tf.errors.InvalidArgumentError`.
     """
 
     def __init__(
@@ -120,12 +120,12 @@ class Search:
 
     @property
     def n(self) -> int:
-        """Number of hypotheses it returns for each source."""
+        """Number of hypotheses returned for each source."""
         raise NotImplementedError
 
     @property
     def rows_per_source(self) -> int:
-        """Number of hypotheses of one source that it holds at a time."""
+        """Maximum number of hypotheses of a source during the search."""
         raise NotImplementedError
 
     def __call__(
@@ -147,8 +147,8 @@ class Search:
         rows = _as_int32("rows", rows)
         if source_mask is not None:
             source_mask = tf.convert_to_tensor(source_mask, tf.bool)
-        found = self.search(
-            Problem(
+        outputs = self.search(
+            SearchInputs(
                 as_step(step, sources is not None),
                 map_nest(tf.convert_to_tensor, states),
                 max_lengths,
@@ -160,30 +160,30 @@ class Search:
                 return_attention,
             )
         )
-        broken = found.pop("broken")
+        not_finite = outputs.pop("not_finite")
         message = (
-            "The logits of a source are not finite (nan, or -inf all over): the "
-            "weights of the model have probably diverged. Sources:"
+            "The logits of a source are not finite (nan, or all -inf): the weights of "
+            "the model have probably diverged. Sources:"
         )
         if not tf.executing_eagerly():
             check = tf.debugging.Assert(
-                ~tf.reduce_any(broken), [message, tf.boolean_mask(rows, broken)]
+                ~tf.reduce_any(not_finite), [message, tf.boolean_mask(rows, not_finite)]
             )
             with tf.control_dependencies([check]):
-                return map_nest(tf.identity, found)
-        if broken.numpy().any():
-            raise ValueError(f"{message} {rows.numpy()[broken.numpy()].tolist()}.")
-        return found
+                return map_nest(tf.identity, outputs)
+        if not_finite.numpy().any():
+            raise ValueError(f"{message} {rows.numpy()[not_finite.numpy()].tolist()}.")
+        return outputs
 
-    def search(self, problem: "Problem") -> dict[str, Any]:
-        """Searches, with checked arguments.
+    def search(self, inputs: SearchInputs) -> dict[str, Any]:
+        """Searches.
 
         Args:
-            problem: A `Problem`.
+            inputs: The checked call arguments.
 
         Returns:
-            As `__call__`, and `broken`, bool (batch,), the sources whose logits were
-            not finite.
+            The dict that `__call__` returns, and `not_finite`, bool (batch,), True for
+            sources with logits that are not finite.
         """
         raise NotImplementedError
 
@@ -201,7 +201,7 @@ class Search:
         return {}
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that make a like search."""
+        """Returns the arguments of the search."""
         return {
             "min_length": self.constraints.min_length,
             "forbidden": [list(each) for each in self.constraints.forbidden],
@@ -211,7 +211,7 @@ class Search:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Search":
-        """Makes a search of what `get_config` returned."""
+        """Returns a search for the dict that `get_config` returned."""
         return cls(**config)
 
     def __repr__(self) -> str:
@@ -219,15 +219,15 @@ class Search:
         return f"{type(self).__name__}({arguments})"
 
 
-def attention_weights(weights: Any, name: str) -> Any:
-    """Returns the weights of a step as float32.
+def require_attention(weights: Any, name: str) -> Any:
+    """Returns the attention weights of a step as float32.
 
     Args:
         weights: Float (sources, width, source_length), or None.
-        name: The argument that needs them.
+        name: Name of the argument that needs them.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If `weights` is None.
     """
     if weights is None:
         raise ValueError(
@@ -237,14 +237,15 @@ def attention_weights(weights: Any, name: str) -> Any:
     return tf.cast(weights, tf.float32)
 
 
-def finite_normalizer(logits: Any) -> tuple[Any, Any]:
-    """Returns the logarithm of the softmax's denominator, and where it is not finite.
+def log_normalizer(logits: Any) -> tuple[Any, Any]:
+    """Computes the logarithm of the softmax's denominator.
 
     Args:
         logits: Float32 (rows, vocab).
 
     Returns:
-        Float64 (rows,), 0 where not finite; bool (rows,).
+        A tuple of the logarithm, float64 (rows,), 0 if it is not finite; and bool
+        (rows,), True if it is not finite.
     """
     size = logits.shape[1]
     if size is not None and size <= _EXACT_VOCAB:
@@ -253,13 +254,13 @@ def finite_normalizer(logits: Any) -> tuple[Any, Any]:
     top = tf.where(tf.math.is_finite(top), top, tf.zeros_like(top))
     sums = tf.reduce_sum(tf.exp(logits - top[:, None]), axis=1)
     normalizer = tf.math.log(tf.cast(sums, tf.float64)) + tf.cast(top, tf.float64)
-    # It is nan where a logit is, -inf where all are, inf where one is.
-    wrong = ~tf.math.is_finite(normalizer)
-    return tf.where(wrong, tf.zeros_like(normalizer), normalizer), wrong
+    # nan if a logit is nan, -inf if all logits are, inf if one is.
+    not_finite = ~tf.math.is_finite(normalizer)
+    return tf.where(not_finite, tf.zeros_like(normalizer), normalizer), not_finite
 
 
 def _as_int32(name: str, value: Any) -> Any:
-    """Returns an int32 tensor of integers; larger ones would wrap around."""
+    """Converts integers to an int32 tensor, and checks that they do not overflow."""
     if tf.is_symbolic_tensor(value):
         return tf.cast(value, tf.int32)
     array = np.asarray(value)

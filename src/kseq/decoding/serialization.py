@@ -1,4 +1,4 @@
-"""Searches by name, dict or object."""
+"""Searches by name or config."""
 
 from typing import Any
 
@@ -17,22 +17,25 @@ SEARCHES: dict[str, type[Search]] = {
 
 
 def get(search: Any) -> Search:
-    """Returns a search by its name, its config or itself.
+    """Returns a search for a name, a config or an object.
 
     Args:
-        search: `"greedy"`, `"sampling"` or `"beam"`, each with its defaults; a dict of
-            `class_name`, one of these names, and `config`, a dict of its arguments; a
-            dict made by `keras.saving.serialize_keras_object`; or a `Search`.
+        search: `"greedy"`, `"sampling"` or `"beam"`, with default arguments; a dict of
+            `class_name`, one of these names, and `config`, a dict of arguments; a dict
+            made by `keras.saving.serialize_keras_object`; or a `Search`.
+
+    Returns:
+        A `Search`.
 
     Raises:
-        ValueError: If it is none of these.
+        ValueError: If `search` has another form.
 
     Example:
         >>> from kseq import decoding
         >>> decoding.get({"class_name": "beam", "config": {"beam_width": 3}}).beam_width
         3
     """
-    wanted = (
+    message = (
         f"`search` must be one of {', '.join(map(repr, SEARCHES))}, a dict of "
         "`class_name` and `config`, or a kseq.decoding.Search."
     )
@@ -44,16 +47,16 @@ def get(search: Any) -> Search:
     if isinstance(name, str) and name in SEARCHES:
         unknown = set(search) - {"class_name", "config"}
         if unknown:
-            raise ValueError(f"{wanted} Received: also {sorted(unknown)}.")
+            raise ValueError(f"{message} Received: also {sorted(unknown)}.")
         try:
             return SEARCHES[name](**search.get("config", {}))
         except TypeError as error:
-            raise ValueError(f"{wanted} Received: {search!r}: {error}.") from error
+            raise ValueError(f"{message} Received: {search!r}: {error}.") from error
     if isinstance(search, dict):
         try:
-            found = keras.saving.deserialize_keras_object(search)
+            restored = keras.saving.deserialize_keras_object(search)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{wanted} Received: {search!r}.") from error
-        if isinstance(found, Search):
-            return found
-    raise ValueError(f"{wanted} Received: {search!r}.")
+            raise ValueError(f"{message} Received: {search!r}.") from error
+        if isinstance(restored, Search):
+            return restored
+    raise ValueError(f"{message} Received: {search!r}.")

@@ -1,4 +1,4 @@
-"""Searches that choose one token a step for each output, and never go back."""
+"""The loop of greedy search and sampling: one token per step for each output."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,202 +7,209 @@ import numpy as np
 import tensorflow as tf
 
 from kseq.decoding.constraints import Constraints
-from kseq.decoding.search import Problem, attention_weights, finite_normalizer
+from kseq.decoding.search import SearchInputs, log_normalizer, require_attention
 from kseq.decoding.step_function import (
-    by_source,
-    flat,
-    growing_history,
+    flatten_hypotheses,
+    gather_rows,
+    loop_shapes,
+    loop_shapes_with_history,
     map_nest,
-    open_shapes,
-    spread,
-    stay,
-    take,
-    unflat,
+    scatter_rows,
+    select_active,
+    stack_steps,
+    unflatten_hypotheses,
 )
 from kseq.special_tokens import END, START
 
-# Random numbers for this many steps are drawn at first.
-_DRAWN = 64
+# Number of steps that random numbers are first drawn for.
+_FIRST_DRAW = 64
 
 
-class _Live(NamedTuple):
-    """The outputs that go on, of the sources that are not done."""
+class _Active(NamedTuple):
+    """The outputs of sources that have not finished."""
 
-    rows: Any  # int32 (sources,), their places in the batch
-    tokens: Any  # int32 (sources, n), the last ones
-    alive: Any  # bool (sources, n)
+    rows: Any  # int32 (sources,), their rows in the batch
+    tokens: Any  # int32 (sources, n), the previous tokens
+    alive: Any  # bool (sources, n), False for outputs that have ended
     carried: Any  # nest of (sources, n, ...)
     sources: Any  # nest of (sources, ...)
-    history: Any  # what the constraints remember, a list of (sources, n, ...)
+    history: Any  # state of the constraints, a list of (sources, n, ...)
 
 
-class _Found(NamedTuple):
-    """What has been found: tensors (batch, n), then arrays of them by step."""
+class _Outputs(NamedTuple):
+    """The outputs of all sources: tensors (batch, n), and arrays of them by step."""
 
     lengths: Any
     scores: Any
     truncated: Any
-    broken: Any  # bool (batch,)
+    not_finite: Any  # bool (batch,)
     tokens: Any
     log_probs: Any
     attention: Any  # list of one array of (batch, n, source_length), or empty
 
 
-def walk(
+def decode_tokens(
     choose: Callable[[Any, Any], Any],
     constraints: Constraints,
     n: int,
-    problem: Problem,
+    inputs: SearchInputs,
     draw: Callable[[Any], Any] | None = None,
 ) -> dict[str, Any]:
-    """Decodes a batch in one loop inside the graph.
+    """Decodes a batch in one loop within the graph.
 
     Args:
-        choose: Function of logits, float32 (rows, vocab) with -inf where a token may
-            not come, and of random numbers, float32 (rows,), or None, to tokens, int32
-            (rows,).
-        constraints: What it may not choose.
+        choose: Function of logits, float32 (rows, vocab), with -inf for tokens that are
+            not allowed, and random numbers, float32 (rows,), or None. It returns the
+            next tokens, int32 (rows,).
+        constraints: The constraints of the outputs.
         n: Number of outputs for each source.
-        problem: What the search is called on.
-        draw: Function of a number of steps to random numbers, float32 (batch * n,
-            steps), of which fewer are the beginning of more. Default: none are drawn.
+        inputs: The inputs of the search.
+        draw: Function of a number of steps. It returns random numbers, float32 (batch *
+            n, steps), where more steps do not change the first ones. Default: no random
+            numbers.
 
     Returns:
-        As `Search`, and `broken`, bool (batch,).
+        The dict of `Search.search`.
     """
-    step, max_lengths = problem.step, problem.max_lengths
+    step, max_lengths = inputs.step, inputs.max_lengths
     batch = tf.shape(max_lengths)[0]
-    steps = tf.reduce_max(tf.concat([max_lengths, [1]], axis=0))
+    max_steps = tf.reduce_max(tf.concat([max_lengths, [1]], axis=0))
 
-    def array(dtype: Any, *rest: Any) -> tf.TensorArray:
-        # It grows: a maximum length costs nothing that is not decoded.
+    def make_array(dtype: Any, *rest: Any) -> tf.TensorArray:
+        # It grows, so that a large maximum length costs nothing.
         return tf.TensorArray(
             dtype, 0, dynamic_size=True, element_shape=[None, n, *rest]
         )
 
-    def repeated(nest: Any) -> Any:
+    def repeat(nest: Any) -> Any:
         return map_nest(lambda x: tf.repeat(x[:, None], n, axis=1), nest)
 
     def body(
-        time: Any, live: _Live, found: _Found, drawn: list[Any]
+        time: Any, active: _Active, outputs: _Outputs, random: list[Any]
     ) -> tuple[Any, ...]:
-        hidden, states, weights = step.advance(live.tokens, live.carried, live.sources)
-        count = tf.shape(live.tokens)[0]
-        alive = tf.reshape(live.alive, [-1])  # (sources * n,)
+        hidden, states, weights = step.advance(
+            active.tokens, active.carried, active.sources
+        )
+        count = tf.shape(active.tokens)[0]
+        alive = tf.reshape(active.alive, [-1])  # (sources * n,)
         rows = tf.where(alive)[:, 0]
-        logits = tf.cast(step.project(take(flat(hidden), rows)), tf.float32)
-        normalizer, wrong = finite_normalizer(logits)  # (rows,)
+        logits = step.project(gather_rows(flatten_hypotheses(hidden), rows))
+        logits = tf.cast(logits, tf.float32)
+        normalizer, not_finite = log_normalizer(logits)  # (rows,)
         rows = tf.cast(rows, tf.int32)
-        in_batch = tf.gather(live.rows, rows // n)
-        history = take(flat(live.history), rows)
-        allowed = problem.allowed(constraints, logits, time, history, in_batch)
+        batch_rows = tf.gather(active.rows, rows // n)
+        history = gather_rows(flatten_hypotheses(active.history), rows)
+        allowed = inputs.constrain(constraints, logits, time, history, batch_rows)
         noise = None
         if draw is not None:
-            some = drawn[0]
-            # Twice as many where they are used up.
-            more = time >= tf.shape(some)[1]
-            some = tf.cond(more, lambda: draw(2 * time), lambda: some)
-            drawn = [some]
-            noise = tf.gather(some[:, time], in_batch * n + rows % n)  # (rows,)
-        chosen = choose(allowed, noise)  # (rows,)
-        logit = tf.gather(logits, chosen, batch_dims=1)
-        gained = tf.cast(logit, tf.float64) - normalizer
-        possible = tf.gather(allowed, chosen, batch_dims=1) > -np.inf
-        gained = tf.where(possible | wrong, gained, -np.inf)
+            numbers = random[0]
+            # Draw twice as many when they are used up.
+            more = time >= tf.shape(numbers)[1]
+            numbers = tf.cond(more, lambda: draw(2 * time), lambda: numbers)
+            random = [numbers]
+            noise = tf.gather(numbers[:, time], batch_rows * n + rows % n)  # (rows,)
+        tokens = choose(allowed, noise)  # (rows,)
+        logit = tf.gather(logits, tokens, batch_dims=1)
+        log_probs = tf.cast(logit, tf.float64) - normalizer
+        possible = tf.gather(allowed, tokens, batch_dims=1) > -np.inf
+        log_probs = tf.where(possible | not_finite, log_probs, -np.inf)
 
-        def dense(x: Any) -> Any:  # (rows,) -> (sources, n), 0 where not alive
-            return tf.reshape(spread(x, rows, count * n), [count, n])
+        def to_outputs(x: Any) -> Any:  # (rows,) -> (sources, n), 0 if not alive
+            return tf.reshape(scatter_rows(x, rows, count * n), [count, n])
 
-        def whole(x: Any) -> Any:  # (sources, n, ...) -> (batch, n, ...)
-            return spread(x, live.rows, batch)
+        def to_batch(x: Any) -> Any:  # (sources, n, ...) -> (batch, n, ...)
+            return scatter_rows(x, active.rows, batch)
 
-        tokens, gained = dense(chosen), dense(gained)
-        going = live.alive & tf.not_equal(tokens, END) & (gained > -np.inf)
-        cut = going & (time + 1 >= tf.gather(max_lengths, live.rows))[:, None]
-        going &= ~cut & ~dense(wrong)
-        arrays = [found.tokens.write(time, whole(tokens))]
-        arrays.append(found.log_probs.write(time, whole(gained)))
-        seen = found.attention
-        if seen:
-            weights = attention_weights(weights, "attention")
-            kept = tf.where(live.alive[..., None], weights, 0.0)
-            seen = [seen[0].write(time, whole(kept))]
-        found = _Found(
-            found.lengths + whole(tf.cast(live.alive, tf.int32)),
-            found.scores + whole(gained),
-            found.truncated | whole(cut),
-            found.broken | whole(tf.reduce_any(dense(wrong), axis=1)),
-            tokens=arrays[0],
-            log_probs=arrays[1],
-            attention=seen,
+        tokens, log_probs = to_outputs(tokens), to_outputs(log_probs)
+        not_finite = to_outputs(not_finite)
+        alive = active.alive & tf.not_equal(tokens, END) & (log_probs > -np.inf)
+        is_last = time + 1 >= tf.gather(max_lengths, active.rows)  # (sources,)
+        truncated = alive & is_last[:, None]
+        alive &= ~truncated & ~not_finite
+        attention = outputs.attention
+        if attention:
+            weights = require_attention(weights, "return_attention")
+            weights = tf.where(active.alive[..., None], weights, 0.0)
+            attention = [attention[0].write(time, to_batch(weights))]
+        outputs = _Outputs(
+            outputs.lengths + to_batch(tf.cast(active.alive, tf.int32)),
+            outputs.scores + to_batch(log_probs),
+            outputs.truncated | to_batch(truncated),
+            outputs.not_finite | to_batch(tf.reduce_any(not_finite, axis=1)),
+            outputs.tokens.write(time, to_batch(tokens)),
+            outputs.log_probs.write(time, to_batch(log_probs)),
+            attention,
         )
 
-        keep, leave = stay(tf.reduce_any(going, axis=1))
-        places = keep[:, None] * n + tf.range(n)
-        states = take(flat(states), tf.reshape(places, [-1]))
-        live = _Live(
-            tf.gather(live.rows, keep),
-            tf.gather(tokens, keep),
-            tf.gather(going, keep),
-            unflat(step.carry(states), tf.shape(keep)[0], n),
-            tf.cond(leave, lambda: take(live.sources, keep), lambda: live.sources),
-            take(constraints.remember(live.history, tokens, time), keep),
+        selected, remove = select_active(tf.reduce_any(alive, axis=1))
+        indices = tf.reshape(selected[:, None] * n + tf.range(n), [-1])
+        states = gather_rows(flatten_hypotheses(states), indices)
+        history = constraints.update(active.history, tokens, time)
+        active = _Active(
+            tf.gather(active.rows, selected),
+            tf.gather(tokens, selected),
+            tf.gather(alive, selected),
+            unflatten_hypotheses(step.carry(states), tf.shape(selected)[0], n),
+            tf.cond(
+                remove,
+                lambda: gather_rows(active.sources, selected),
+                lambda: active.sources,
+            ),
+            gather_rows(history, selected),
         )
-        return time + 1, live, found, drawn
+        return time + 1, active, outputs, random
 
-    none = max_lengths < 1
-    rows = tf.where(~none)[:, 0]
+    empty = max_lengths < 1
+    rows = tf.where(~empty)[:, 0]
     zeros = tf.zeros([batch, n], tf.int32)
-    live = _Live(
+    history = constraints.start(batch, max_steps)
+    active = _Active(
         tf.cast(rows, tf.int32),
         tf.fill([tf.shape(rows)[0], n], START),
         tf.fill([tf.shape(rows)[0], n], True),
-        repeated(step.carry(take(problem.states, rows))),
-        take(problem.sources, rows),
-        take(
-            map_nest(lambda x: tf.repeat(x, n, 1), constraints.start(batch, steps)),
-            rows,
-        ),
+        repeat(step.carry(gather_rows(inputs.states, rows))),
+        gather_rows(inputs.sources, rows),
+        gather_rows(map_nest(lambda x: tf.repeat(x, n, axis=1), history), rows),
     )
-    found = _Found(
+    outputs = _Outputs(
         zeros,
         tf.cast(zeros, tf.float64),
-        tf.repeat(none[:, None], n, axis=1),
+        tf.repeat(empty[:, None], n, axis=1),
         tf.zeros([batch], tf.bool),
-        array(tf.int32),
-        array(tf.float64),
-        [array(tf.float32, None)] if problem.return_attention else [],
+        make_array(tf.int32),
+        make_array(tf.float64),
+        [make_array(tf.float32, None)] if inputs.return_attention else [],
     )
-    drawn = [] if draw is None else [draw(tf.minimum(steps, _DRAWN))]
-    _, _, found, _ = tf.while_loop(
-        # Once at least: an array of no steps has no shape.
-        lambda time, live, *_: (
-            tf.equal(time, 0) | ((tf.shape(live.rows)[0] > 0) & (time < steps))
+    random = [] if draw is None else [draw(tf.minimum(max_steps, _FIRST_DRAW))]
+    _, _, outputs, _ = tf.while_loop(
+        # At least once: an array without steps has no shape.
+        lambda time, active, *_: (
+            tf.equal(time, 0) | ((tf.shape(active.rows)[0] > 0) & (time < max_steps))
         ),
         body,
-        (tf.constant(0), live, found, drawn),
+        (tf.constant(0), active, outputs, random),
         shape_invariants=(
             tf.TensorShape([]),
-            growing_history(open_shapes(live)),
-            open_shapes(found),
-            [tf.TensorShape([None, None]) for _ in drawn],
+            loop_shapes_with_history(active),
+            loop_shapes(outputs),
+            [tf.TensorShape([None, None]) for _ in random],
         ),
     )
-    # What could not go on is no output, as in a beam search.
-    lengths = tf.where(tf.equal(found.scores, -np.inf), 0, found.lengths)
+    # Impossible outputs have length 0, as in beam search.
+    lengths = tf.where(tf.equal(outputs.scores, -np.inf), 0, outputs.lengths)
     longest = tf.reduce_max(tf.pad(tf.reshape(lengths, [-1]), [[0, 1]]))
-    kept = tf.sequence_mask(lengths, longest)  # (batch, n, longest)
-    arrays = {"tokens": found.tokens, "log_probs": found.log_probs}
-    arrays |= {"attention": found.attention[0]} if problem.return_attention else {}
-    outputs = {}
-    for name, written in arrays.items():
-        x = by_source(written, longest)  # (batch, n, longest, ...)
-        mask = kept[..., None] if len(x.shape) == 4 else kept
-        outputs[name] = tf.where(mask, x, tf.zeros_like(x))
+    mask = tf.sequence_mask(lengths, longest)  # (batch, n, longest)
+    arrays = {"tokens": outputs.tokens, "log_probs": outputs.log_probs}
+    arrays |= {"attention": outputs.attention[0]} if inputs.return_attention else {}
+    by_step = {}
+    for name, array in arrays.items():
+        x = stack_steps(array, longest)  # (batch, n, longest, ...)
+        x_mask = mask[..., None] if len(x.shape) == 4 else mask
+        by_step[name] = tf.where(x_mask, x, tf.zeros_like(x))
     return {
-        **outputs,
+        **by_step,
         "lengths": lengths,
-        "scores": found.scores,
-        "truncated": found.truncated,
-        "broken": found.broken,
+        "scores": outputs.scores,
+        "truncated": outputs.truncated,
+        "not_finite": outputs.not_finite,
     }

@@ -1,6 +1,5 @@
-"""Builders of encoder, decoder and whole model, and the inference models."""
+"""Builders of encoders, decoders and whole models, inference models, and scores."""
 
-from kseq.models import cloning as cloning  # so that keras.models.clone_model works
 from kseq.models.decoder import Decoder, build_decoder
 from kseq.models.encoder import build_encoder
 from kseq.models.ensemble import Ensemble

@@ -1,4 +1,4 @@
-"""The encoder: maps a source to a memory and final states."""
+"""The encoder: computes the memory and the final states of a source."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def build_encoder(
     """Builds the encoder as a functional Keras model.
 
     Args:
-        config: A `Seq2SeqConfig`. Default None: made of the keyword arguments.
+        config: A `Seq2SeqConfig`. Default: made from `settings`.
         dtype: Dtype or dtype policy of the layers. Default: Keras's global policy.
         **settings: Fields of `Seq2SeqConfig`.
 
@@ -39,13 +39,13 @@ def build_encoder(
         A `keras.Model` from `encoder_inputs`, int32 ids (batch, time) or float32
         vectors (batch, time, dim), to a dict:
 
-        - `memory`: float (batch, time, encoder_units), the top layer's outputs, in
-          the order of the source also if it is read in reverse. Values at padding have
-          no meaning.
-        - `memory_mask`: bool (batch, time), True at the real steps.
-        - `states`: list of floats (batch, encoder_units), the final states layer by
-          layer, h and c for an LSTM. For a bidirectional layer the final states of
-          both directions, forward first.
+        - `memory`: float (batch, time, encoder_units), the outputs of the top layer, in
+          the order of the source even if it is read in reverse. Values at padding are
+          undefined.
+        - `memory_mask`: bool (batch, time), True for real steps.
+        - `states`: list of floats (batch, encoder_units), the final states of each
+          layer; h and c for an LSTM. For a bidirectional layer the final states of both
+          directions are concatenated, forward first.
 
     Raises:
         ValueError: If a setting is invalid.

@@ -1,4 +1,4 @@
-"""Several models that decode as one."""
+"""Ensembles: several models that decode as one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,30 +6,31 @@ from typing import Any
 from kseq.config.architecture import Seq2SeqConfig
 from kseq.decoding import Hypotheses
 from kseq.decoding.ensembles import AVERAGINGS
-from kseq.models.compiled_functions import Derived
-from kseq.models.generator import Generator, check_source
+from kseq.models.compiled_functions import CompiledCache
+from kseq.models.generator import Generator
+from kseq.models.inputs import check_source
 from kseq.models.seq2seq import Seq2Seq
 
 
 class Ensemble:
-    """Several models whose distributions are averaged at every step.
+    """An ensemble: averages the distributions of several models at each step.
 
-    The models may differ in everything but what they read and write: the source's
-    vocabulary or features, and the target's vocabulary.
+    The models must have the same source vocabulary (or features) and the same target
+    vocabulary. Everything else can differ.
 
     Args:
-        models: The `Seq2Seq` models.
-        averaging: `"linear"` (default), the mean of the probabilities, or
-            `"log_linear"`, that of their logarithms, normalised again.
+        models: List of `Seq2Seq` models.
+        averaging: `"linear"`: the mean of the probabilities; `"log_linear"`: the mean
+            of the log-probabilities, normalized again. Default: `"linear"`.
 
     Attributes:
-        models: The models.
-        averaging: As given.
+        models: List of the models.
+        averaging: `"linear"` or `"log_linear"`.
 
     Raises:
-        TypeError: If one is not a `Seq2Seq`.
-        ValueError: If there is none, if they do not fit together, or if `averaging` is
-            unknown.
+        TypeError: If a model is not a `Seq2Seq`.
+        ValueError: If there is no model, if the vocabularies differ, or if `averaging`
+            is unknown.
 
     Example:
         >>> from kseq import Ensemble, build_seq2seq
@@ -53,28 +54,24 @@ class Ensemble:
                     f"{type(model).__name__}."
                 )
         if not models:
-            raise ValueError("`models` must hold one model at least. Received: none.")
+            raise ValueError("`models` must hold at least one model. Received: none.")
         if averaging not in AVERAGINGS:
             raise ValueError(
                 f"`averaging` must be one of {', '.join(map(repr, AVERAGINGS))}. "
                 f"Received: {averaging!r}."
             )
-        for name, of in (
-            ("source_vocab_size", lambda config: config.source_vocab_size),
-            ("source_feature_dim", lambda config: config.source_feature_dim),
-            ("target_vocab_size", lambda config: config.target_vocab_size),
-        ):
-            values = [of(model.config) for model in models]
+        for name in ("source_vocab_size", "source_feature_dim", "target_vocab_size"):
+            values = [getattr(model.config, name) for model in models]
             if len(set(values)) > 1:
                 raise ValueError(
-                    f"`models` must have one `{name}`. Received: {values}."
+                    f"`models` must have the same `{name}`. Received: {values}."
                 )
         self.models = models
         self.averaging = averaging
-        self.derived = Derived(self)
+        self.compiled_cache = CompiledCache(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Pickled and copied by its models: what is compiled is compiled anew.
+        # A copy compiles its own functions.
         return type(self), (self.models, self.averaging)
 
     @property
@@ -94,17 +91,17 @@ class Ensemble:
     ) -> Hypotheses:
         """Decodes sources with all models together.
 
-        Its arguments, errors and result are those of `Seq2Seq.generate`; attention
-        weights are the mean over the models.
+        Arguments, errors and results are those of `Seq2Seq.generate`. Attention weights
+        are the mean over the models.
         """
         source = check_source(source, self.config.encoder)
-        return self._searches()(
+        return self._generator()(
             source, search, max_length, batch_size, return_attention, prefix
         )
 
-    def _searches(self) -> Generator:
+    def _generator(self) -> Generator:
         def make() -> Generator:
             members = [model.search_member() for model in self.models]
-            return Generator(members, self.averaging, self.derived.compiled)
+            return Generator(members, self.averaging, self.compiled_cache.compile)
 
-        return self.derived.get("searches", make)
+        return self.compiled_cache.get("generator", make)

@@ -1,141 +1,42 @@
-"""Decoding with models: checked arrays in, one compiled search, arrays out."""
+"""Decoding with models: numpy arrays in, a compiled search, numpy arrays out."""
 
 import collections
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from kseq.config.architecture import Side
 from kseq.config.checks import INT32_MAX, check_integer
-from kseq.decoding import Hypotheses, LengthRatio, Search, Step, ensemble, get
-from kseq.decoding.search import Problem
-from kseq.decoding.step_function import as_step
-from kseq.models.compiled_functions import compiled, describe
-from kseq.models.decoder import Decoder
-from kseq.models.inputs import CONVERTER, ids_of_array
-from kseq.models.precomputed_step import PrecomputedStep
+from kseq.decoding import Hypotheses, LengthRatio, Search, combine_steps, get
+from kseq.decoding.search import SearchInputs
+from kseq.models.compiled_functions import compile_function, describe
+from kseq.models.inputs import array_to_ids, real_step_mask
+from kseq.models.search_members import Member
 from kseq.progress import progress
-from kseq.special_tokens import END, PAD, START
+from kseq.special_tokens import END, START
 
-# Compiled searches are kept, the latest of them: each takes memory.
-_MOST_COMPILED = 16
-
-
-class Member(Protocol):
-    """A model as a search sees it."""
-
-    source: tf.TensorSpec
-    vocab_size: int
-    has_attention: bool
-
-    def table_signature(self) -> list[tf.TensorSpec]:
-        """Returns the shapes and dtypes of `tables`."""
-
-    def tables(self) -> list[Any]:
-        """Returns tables of all tokens, or none."""
-
-    def start(self, source: Any, tables: list[Any]) -> tuple[Step, Any, Any, Any]:
-        """Returns the step, states, constants and mask of sources.
-
-        Args:
-            source: The sources, (batch, source_length, ...).
-            tables: What `tables` returns, or none, to do without.
-        """
-
-
-class FoldedMember:
-    """A model with the folded form of its decoder.
-
-    Args:
-        encoder: The encoder of its inference models.
-        decoder: Its `Decoder`.
-    """
-
-    def __init__(self, encoder: keras.Model, decoder: Decoder) -> None:
-        self._encoder = encoder
-        outputs = encoder.output
-        self.source = _spec(encoder.input)
-        keys = outputs.get("attention_keys")
-        self._folded = PrecomputedStep(
-            decoder,
-            outputs["memory"].shape[-1],
-            None if keys is None else keys.shape[-1],
-        )
-        self.vocab_size = self._folded.vocab_size
-        self.has_attention = decoder.core.attention is not None
-
-    def table_signature(self) -> list[tf.TensorSpec]:
-        """As `Member`."""
-        return self._folded.table_signature() if self._folded.uses_tables else []
-
-    def tables(self) -> list[Any]:
-        """As `Member`."""
-        return self._folded.tables() if self._folded.uses_tables else []
-
-    def start(self, source: Any, tables: list[Any]) -> tuple[Step, Any, Any, Any]:
-        """As `Member`."""
-        encoded = self._encoder(source, training=False)
-        step, sources = self._folded.step(encoded, tables or None)
-        return step, encoded["states"], sources, encoded["memory_mask"]
-
-
-class PlainMember:
-    """A model as its encoder and its one-step decoder stand.
-
-    Args:
-        encoder: The encoder.
-        decoder_step: The one-step decoder.
-    """
-
-    def __init__(self, encoder: keras.Model, decoder_step: keras.Model) -> None:
-        self._encoder = encoder
-        self._decoder_step = decoder_step
-        self.source = _spec(encoder.input)
-        outputs = decoder_step.output
-        self.vocab_size = outputs["logits"].shape[-1]
-        self.has_attention = "attention" in outputs
-
-    def table_signature(self) -> list[tf.TensorSpec]:
-        """As `Member`."""
-        return []
-
-    def tables(self) -> list[Any]:
-        """As `Member`."""
-        return []
-
-    def start(self, source: Any, tables: list[Any]) -> tuple[Step, Any, Any, Any]:
-        """As `Member`."""
-        encoded = dict(self._encoder(source, training=False))
-        states = encoded.pop("states")
-
-        def step(token: Any, states: Any, sources: Any) -> tuple[Any, ...]:
-            outputs = self._decoder_step(
-                {**sources, "token": token, "states": states}, training=False
-            )
-            kept = [outputs["attention"]] if self.has_attention else []
-            return (outputs["logits"], outputs["states"], *kept)
-
-        return as_step(step, True), states, encoded, encoded.get("memory_mask")
+# Number of compiled searches kept in memory.
+_MAX_COMPILED = 16
 
 
 class Generator:
-    """Searches over a model, or over several as one, compiled once for every shape.
+    """Decodes with a model or an ensemble. A search is compiled once, for all shapes.
 
     Args:
         members: The models.
-        averaging: How distributions are averaged; see `kseq.decoding.averaged`.
-        compile: What makes a graph of a function of tensors and its signature.
+        averaging: `"linear"` or `"log_linear"`; see
+            `kseq.decoding.average_distributions`. Default: `"linear"`.
+        compile: Function that makes a `tf.function` from a function of tensors and its
+            signature. Default: `compile_function`.
     """
 
     def __init__(
         self,
         members: Sequence[Member],
         averaging: str = "linear",
-        compile: Callable[[Callable[..., Any], list[Any]], Any] = compiled,
+        compile: Callable[[Callable[..., Any], list[Any]], Any] = compile_function,
     ) -> None:
         self._members = members
         self._averaging = averaging
@@ -146,7 +47,7 @@ class Generator:
 
     @property
     def has_attention(self) -> bool:
-        """Whether there are attention weights."""
+        """Whether a search can return attention weights."""
         return all(member.has_attention for member in self._members)
 
     def __call__(
@@ -158,16 +59,20 @@ class Generator:
         return_attention: bool,
         prefix: Any,
     ) -> Hypotheses:
-        """Decodes sources that `check_source` has passed, batch by batch.
+        """Decodes sources batch by batch; see `Seq2Seq.generate`.
 
         Args:
-            source: The sources, (rows, source_length, ...).
-            search: A search, by name, dict or object.
-            max_length: Longest output: an integer, one for each row, a `LengthRatio`,
-                or None.
+            source: Array of sources, (rows, source_length, ...), as `check_source`
+                returns it.
+            search: Name, dict or object.
+            max_length: Maximum output length: an integer, one for each row, a
+                `LengthRatio`, or None.
             batch_size: Number of sources decoded at once.
             return_attention: Return the attention weights.
             prefix: Integer ids (rows, prefix_length), or None.
+
+        Returns:
+            `Hypotheses` in the order of the sources.
         """
         search = get(search)
         batch_size = check_integer("batch_size", batch_size, 1)
@@ -180,23 +85,26 @@ class Generator:
         for name, needed in needs.items():
             if needed and not self.has_attention:
                 raise ValueError(f"`{name}` needs a model built with attention.")
-        lengths = real_steps(source).sum(axis=1)  # (rows,)
-        max_lengths = _max_lengths(max_length, lengths, source.ndim == 2)
+        lengths = real_step_mask(source).sum(axis=1)  # (rows,)
+        max_lengths = _compute_max_lengths(max_length, lengths, source.ndim == 2)
         if prefix is not None:
             prefix = _check_prefix(prefix, len(source), vocab_size)
-        # A table of all tokens pays where at least as many are looked up.
-        looked_up = int(lengths.sum()) * search.rows_per_source
-        folds = any(self._table_signature) and looked_up >= vocab_size
-        held = min(batch_size, len(source)) * search.rows_per_source
-        if held > INT32_MAX:
+        # A table of all tokens pays if at least as many tokens are looked up.
+        lookups = int(lengths.sum()) * search.rows_per_source
+        use_tables = any(self._table_signature) and lookups >= vocab_size
+        hypotheses = min(batch_size, len(source)) * search.rows_per_source
+        if hypotheses > INT32_MAX:
             raise ValueError(
-                "`batch_size` times the hypotheses of each source must be at most "
-                f"{INT32_MAX}. Received: {held}; pass a smaller `batch_size`."
+                "`batch_size` times the number of hypotheses of a source must be at "
+                f"most {INT32_MAX}. Received: {hypotheses}; pass a smaller "
+                "`batch_size`."
             )
-        function = self._function(search, return_attention, prefix is not None, folds)
-        options = list(map(tf.constant, _options(search).values()))
-        further = [self._tables()] if folds else []
-        # Sources of like lengths together: a batch takes as long as its longest.
+        function = self._function(
+            search, return_attention, prefix is not None, use_tables
+        )
+        options = list(map(tf.constant, _tensor_options(search).values()))
+        tables = [self._tables()] if use_tables else []
+        # A batch takes as long as its longest source: sort by length.
         order = np.argsort(lengths, kind="stable")
         parts = []
         starts = range(0, max(len(source), 1), batch_size)
@@ -210,30 +118,34 @@ class Generator:
             ]
             if prefix is not None:
                 arguments.append(tf.convert_to_tensor(prefix[rows]))
-            found = {
+            outputs = {
                 name: value.numpy()
-                for name, value in function(options, *arguments, *further).items()
+                for name, value in function(options, *arguments, *tables).items()
             }
-            broken = found.pop("broken")
-            if broken.any():
+            not_finite = outputs.pop("not_finite")
+            if not_finite.any():
                 raise ValueError(
-                    f"The model's logits for row {rows[broken].min()} of `source` are "
-                    "not finite (nan or inf): its weights have probably diverged. "
+                    f"The model's logits for row {rows[not_finite].min()} of `source` "
+                    "are not finite (nan or inf): its weights have probably diverged. "
                     "Train with a lower learning rate or clip the gradients."
                 )
-            parts.append(Hypotheses(**found))
+            parts.append(Hypotheses(**outputs))
         return Hypotheses.concatenate(parts)[np.argsort(order)]
 
     def _function(
-        self, search: Search, return_attention: bool, with_prefix: bool, folds: bool
+        self,
+        search: Search,
+        return_attention: bool,
+        with_prefix: bool,
+        use_tables: bool,
     ) -> Any:
-        """Returns the compiled search; it is traced at its first call only."""
-        options = _options(search)
-        # Another value of an option is another argument of the same graph.
-        like = _with_options(
+        """Returns the compiled search, which is traced at its first call."""
+        options = _tensor_options(search)
+        # The values of these options are arguments of the graph, not part of it.
+        template = _replace_options(
             search, {name: v.dtype.name for name, v in options.items()}
         )
-        key = (describe(like), return_attention, with_prefix, folds)
+        key = (describe(template), return_attention, with_prefix, use_tables)
         if key in self._compiled:
             self._compiled.move_to_end(key)
             return self._compiled[key]
@@ -241,36 +153,39 @@ class Generator:
         def run(
             values: Any, source: Any, max_lengths: Any, rows: Any, *further: Any
         ) -> Any:
-            given = _with_options(search, dict(zip(options, values, strict=True)))
+            configured = _replace_options(
+                search, dict(zip(options, values, strict=True))
+            )
             rest = list(further)
             prefix = rest.pop(0) if with_prefix else None
-            tables = rest.pop(0) if folds else [[] for _ in self._members]
+            tables = rest.pop(0) if use_tables else [[] for _ in self._members]
             return self._search(
-                given, return_attention, source, max_lengths, rows, prefix, tables
+                configured, return_attention, source, max_lengths, rows, prefix, tables
             )
 
         ids = tf.TensorSpec((None, None), "int32")
-        numbers = tf.TensorSpec((None,), "int32")
+        integers = tf.TensorSpec((None,), "int32")
         scalars = [tf.TensorSpec((), value.dtype) for value in options.values()]
-        signature = [scalars, self._members[0].source, numbers, numbers]
+        signature = [scalars, self._members[0].source, integers, integers]
         signature += [ids] if with_prefix else []
-        signature += [self._table_signature] if folds else []
+        signature += [self._table_signature] if use_tables else []
         self._compiled[key] = self._compile(run, signature)
-        if len(self._compiled) > _MOST_COMPILED:
+        if len(self._compiled) > _MAX_COMPILED:
             self._compiled.popitem(last=False)
         return self._compiled[key]
 
     def graph(self, search: Any, return_attention: bool = False) -> Callable[..., Any]:
-        """Returns a search as a function of tensors, for graphs that leave Python.
+        """Returns a search as a function of tensors, to export it.
 
         Args:
-            search: A search, by name, dict or object.
-            return_attention: Return the attention weights. Default False.
+            search: Name, dict or object.
+            return_attention: Return the attention weights. Default: False.
 
         Returns:
-            Function of the sources, (batch, source_length, ...), and of their longest
-            outputs, int32 (batch,), to a dict of the arrays of `Hypotheses`, and
-            `broken`, the rows whose logits are not finite.
+            Function of sources, (batch, source_length, ...), and maximum output
+            lengths, int32 (batch,). It returns a dict of the arrays of `Hypotheses`,
+            and `not_finite`, bool (batch,), True for rows with logits that are not
+            finite.
         """
         search = get(search)
 
@@ -293,17 +208,17 @@ class Generator:
         prefix: Any,
         tables: list[Any],
     ) -> Any:
-        started = [
+        parts = [
             member.start(source, each)
             for member, each in zip(self._members, tables, strict=True)
         ]
-        steps, states, sources, masks = map(list, zip(*started, strict=True))
+        steps, states, sources, masks = map(list, zip(*parts, strict=True))
         if len(steps) == 1:
             step, states, sources = steps[0], states[0], sources[0]
         else:
-            step = ensemble(steps, self._averaging)
+            step = combine_steps(steps, self._averaging)
         return search.search(
-            Problem(
+            SearchInputs(
                 step,
                 states,
                 max_lengths,
@@ -317,134 +232,58 @@ class Generator:
         )
 
 
-def _options(search: Search) -> dict[str, Any]:
-    # What a subclass reads of them it may read as numbers.
+def _tensor_options(search: Search) -> dict[str, Any]:
+    # A subclass may need numbers for the options of its base class.
     own = "tensor_options" in vars(type(search))
     return search.tensor_options() if own else {}
 
 
-def _with_options(search: Search, values: dict[str, Any]) -> Search:
+def _replace_options(search: Search, values: dict[str, Any]) -> Search:
     """Returns a copy of a search with other values of some attributes."""
-    found = copy.copy(search)
+    replaced = copy.copy(search)
     for name, value in values.items():
-        setattr(found, name, value)
-    return found
+        setattr(replaced, name, value)
+    return replaced
 
 
-def _spec(tensor: Any) -> tf.TensorSpec:
-    return tf.TensorSpec(tensor.shape, tensor.dtype)
-
-
-def _max_lengths(max_length: Any, lengths: np.ndarray, with_ends: bool) -> np.ndarray:
-    """Returns the longest output of each row, `</s>` included."""
+def _compute_max_lengths(
+    max_length: Any, lengths: np.ndarray, with_ends: bool
+) -> np.ndarray:
+    """Returns the maximum output length of each row, including `</s>`."""
     if max_length is None:
         return 2 * lengths + 10
     if isinstance(max_length, LengthRatio):
         return max_length(lengths - with_ends)
     if np.ndim(max_length) == 0:
-        longest = check_integer("max_length", max_length, 1, INT32_MAX)
-        return np.full_like(lengths, longest)
-    found = np.asarray(max_length)
-    if found.shape != lengths.shape or not np.issubdtype(found.dtype, np.integer):
+        return np.full_like(
+            lengths, check_integer("max_length", max_length, 1, INT32_MAX)
+        )
+    longest = np.asarray(max_length)
+    if longest.shape != lengths.shape or not np.issubdtype(longest.dtype, np.integer):
         raise ValueError(
             "`max_length` must be an integer, a LengthRatio, or an integer for each of "
-            f"the {len(lengths)} rows. Received: shape {found.shape}, dtype "
-            f"{found.dtype}."
+            f"the {len(lengths)} rows. Received: shape {longest.shape}, dtype "
+            f"{longest.dtype}."
         )
-    if found.size:
-        check_integer("max_length", found.min(), 1)
-        check_integer("max_length", found.max(), 1, INT32_MAX)
-    return found
+    if longest.size:
+        check_integer("max_length", longest.min(), 1)
+        check_integer("max_length", longest.max(), 1, INT32_MAX)
+    return longest
 
 
 def _check_prefix(prefix: Any, rows: int, vocab_size: int) -> np.ndarray:
-    found = ids_of_array("prefix", np.asarray(prefix), vocab_size)
-    wanted = f"`prefix` must be integer ids of shape ({rows}, time)"
-    if found.ndim != 2 or len(found) != rows:
-        raise ValueError(f"{wanted}. Received: shape {found.shape}.")
-    if not np.issubdtype(found.dtype, np.integer) and found.size:
-        raise ValueError(f"{wanted}. Received: dtype {found.dtype}.")
-    wrong = (found < 0) | (found >= vocab_size) | np.isin(found, [START, END])
-    wrong |= (found != PAD) & np.pad(found == PAD, [(0, 0), (1, 0)])[:, :-1]
+    ids = array_to_ids("prefix", np.asarray(prefix), vocab_size)
+    message = f"`prefix` must be integer ids of shape ({rows}, time)"
+    if ids.ndim != 2 or len(ids) != rows:
+        raise ValueError(f"{message}. Received: shape {ids.shape}.")
+    if not np.issubdtype(ids.dtype, np.integer) and ids.size:
+        raise ValueError(f"{message}. Received: dtype {ids.dtype}.")
+    wrong = (ids < 0) | (ids >= vocab_size) | np.isin(ids, [START, END])
+    wrong |= (ids != 0) & np.pad(ids == 0, [(0, 0), (1, 0)])[:, :-1]
     if wrong.any():
         row = int(wrong.any(axis=1).argmax())
         raise ValueError(
-            f"{wanted}, tokens of 0..{vocab_size - 1} but <s> and </s>, padded with 0 "
-            f"on the right. Received: {found[row].tolist()} in row {row}."
+            f"{message}, in 0..{vocab_size - 1} without <s> and </s>, padded with 0 on "
+            f"the right. Received: {ids[row].tolist()} in row {row}."
         )
-    return found.astype(np.int32)
-
-
-def real_steps(source: np.ndarray) -> np.ndarray:
-    """Returns the mask (batch, time) of the steps that are not padding."""
-    real = source != 0
-    return real if real.ndim == 2 else real.any(axis=-1)
-
-
-def check_source(source: Any, side: Side) -> np.ndarray:
-    """Checks sources at the boundary, where an error can still name the row.
-
-    Args:
-        source: What the caller gave as sources.
-        side: The settings of the model's encoder.
-
-    Returns:
-        int32 ids (batch, time) or float32 vectors (batch, time, dim).
-
-    Raises:
-        ValueError: If the sources are not what the model takes.
-    """
-    features = side.representation == "features"
-    rank = 3 if features else 2
-    shape = "ids (batch, time)"
-    if features:
-        shape = f"vectors (batch, time, {side.input_dim})"
-    try:
-        array = np.asarray(source)
-    except ValueError:
-        array = np.asarray(source, dtype=object)
-    if not features and array.dtype != object:
-        array = ids_of_array("source", array, side.vocab_size)
-    kind = "float" if features else "integer"
-    fits = np.issubdtype(array.dtype, np.floating if features else np.integer)
-    if array.dtype == object or (not fits and not (features and array.size == 0)):
-        raise ValueError(
-            f"`source` must be an array of {kind} {shape}, rows padded with 0 on the "
-            f"right to one length. Received: dtype {array.dtype}."
-            f"{'' if features else f' {CONVERTER} converts other arrays.'}"
-        )
-    if array.ndim != rank:
-        raise ValueError(
-            f"`source` must be {shape}, of rank {rank}. Received: shape {array.shape}."
-        )
-    if features and array.shape[2] != side.input_dim:
-        raise ValueError(f"`source` must be {shape}. Received: shape {array.shape}.")
-    if array.shape[1] == 0:
-        raise ValueError(
-            "`source` must have at least one step: an empty sentence is just </s> (3). "
-            f"Received: shape {array.shape}."
-        )
-    if not features:
-        wrong = (array < 0) | (array >= side.vocab_size)
-        if wrong.any():
-            row = int(wrong.any(axis=1).argmax())
-            raise ValueError(
-                f"`source` must hold token ids in 0..{side.vocab_size - 1}. Received: "
-                f"{int(array[row][wrong[row]][0])} in row {row}."
-            )
-    elif not np.isfinite(array).all():
-        raise ValueError("`source` must hold finite numbers. Received: nan or inf.")
-    real = real_steps(array)
-    empty = ~real.any(axis=1)
-    if empty.any():
-        raise ValueError(
-            f"`source` must have a real step in each row: row {int(empty.argmax())} is "
-            "padding only. An empty sentence is just </s> (3)."
-        )
-    gaps = (~real[:, :-1] & real[:, 1:]).any(axis=1)
-    if gaps.any():
-        raise ValueError(
-            "`source` must be padded on the right: row "
-            f"{int(gaps.argmax())} has padding (0) before a real step."
-        )
-    return array.astype(np.float32 if features else np.int32)
+    return ids.astype(np.int32)

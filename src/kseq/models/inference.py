@@ -1,4 +1,4 @@
-"""Inference models for step-wise decoding, and the compiled search over them."""
+"""Inference models: an encoder and a one-step decoder."""
 
 import dataclasses
 import functools
@@ -8,14 +8,16 @@ import keras
 
 from kseq.config.architecture import Seq2SeqConfig
 from kseq.decoding import Hypotheses
-from kseq.models.compiled_functions import Derived
+from kseq.models.compiled_functions import CompiledCache
 from kseq.models.decoder import Decoder
-from kseq.models.generator import Generator, PlainMember, check_source
+from kseq.models.generator import Generator
+from kseq.models.inputs import check_source
+from kseq.models.search_members import InferenceMember
 
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """The places in a model's graph that inference starts from."""
+    """Tensors and layers of a model's graph that inference models are built from."""
 
     encoder_inputs: Any
     memory: Any
@@ -27,19 +29,20 @@ class Graph:
 
 @dataclasses.dataclass(frozen=True)
 class InferenceModels:
-    """The two models of step-wise decoding; both share the trained model's weights.
+    """The two models of step-by-step decoding. They share the trained model's weights.
 
     Attributes:
-        encoder: A `keras.Model` from `encoder_inputs`, ids (batch, source_length), to
-            a dict: `memory` (batch, source_length, encoder_units), `memory_mask`
-            (batch, source_length) and `states`, the decoder's initial states, a list
-            of floats (batch, width); for some kinds of attention also
-            `attention_keys`, the memory as the attention needs it at every step.
-        decoder_step: A `keras.Model` from a dict of `token`, int32 ids (batch,), and
-            all that the encoder gives, to a dict of `logits`, floats (batch, vocab),
-            and the `states` after the token; where there is attention also
-            `attention`, its weights (batch, source_length). Keras refuses tensors and
-            numpy arrays in one call: give it all tensors.
+        encoder: A `keras.Model`. Its input is `encoder_inputs`, ids (batch,
+            source_length). Its output is a dict of `memory`, float (batch,
+            source_length, encoder_units), `memory_mask`, bool (batch, source_length),
+            and `states`, the decoder's initial states, a list of floats (batch, width);
+            for some kinds of attention also `attention_keys`, the memory after a
+            projection.
+        decoder_step: A `keras.Model`. Its input is a dict of `token`, int32 ids
+            (batch,), and the outputs of the encoder. Its output is a dict of `logits`,
+            float (batch, vocab), and the new `states`; with attention also `attention`,
+            the weights, float (batch, source_length). Pass tensors only: Keras does
+            not accept tensors and numpy arrays in one call.
         config: The `Seq2SeqConfig` of the model.
     """
 
@@ -48,19 +51,19 @@ class InferenceModels:
     config: Seq2SeqConfig
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Pickled and copied by its models: what is compiled is compiled anew.
+        # A copy compiles its own functions.
         return type(self), (self.encoder, self.decoder_step, self.config)
 
     @functools.cached_property
-    def _derived(self) -> Derived:
-        return Derived(self.encoder, self.decoder_step)
+    def _compiled_cache(self) -> CompiledCache:
+        return CompiledCache(self.encoder, self.decoder_step)
 
-    def _searches(self) -> Generator:
+    def _generator(self) -> Generator:
         def make() -> Generator:
-            member = PlainMember(self.encoder, self.decoder_step)
-            return Generator([member], compile=self._derived.compiled)
+            member = InferenceMember(self.encoder, self.decoder_step)
+            return Generator([member], compile=self._compiled_cache.compile)
 
-        return self._derived.get("searches", make)
+        return self._compiled_cache.get("generator", make)
 
     def generate(
         self,
@@ -72,25 +75,25 @@ class InferenceModels:
         return_attention: bool = False,
         prefix: Any = None,
     ) -> Hypotheses:
-        """Decodes sources by these two models as they stand.
+        """Decodes sources with these two models.
 
-        What comes out is what `Seq2Seq.generate` gives, whose arguments these are; that
-        is faster, by a folded form of the step. This is for a step that was changed.
+        Arguments and results are those of `Seq2Seq.generate`, which is faster, because
+        it computes some products before the search. Use this one for a modified step.
 
         Example:
             >>> from kseq import build_inference_models, build_seq2seq
             >>> model = build_seq2seq(
             ...     source_vocab_size=11, target_vocab_size=11, units=8
             ... )
-            >>> found = build_inference_models(model).generate([[5, 6, 3]], "beam")
+            >>> hypotheses = build_inference_models(model).generate([[5, 6, 3]], "beam")
             >>> bool(
-            ...     abs(found.scores - model.generate([[5, 6, 3]], "beam").scores)
+            ...     abs(hypotheses.scores - model.generate([[5, 6, 3]], "beam").scores)
             ...     < 1e-5
             ... )
             True
         """
         source = check_source(source, self.config.encoder)
-        return self._searches()(
+        return self._generator()(
             source, search, max_length, batch_size, return_attention, prefix
         )
 
@@ -103,22 +106,23 @@ def build_inference_models(
 ) -> InferenceModels:
     """Builds the encoder and the one-step decoder of a trained model.
 
-    They are plain Keras models over the very layers of `model`: nothing is copied, and
-    what training changes later shows in them.
+    They are plain Keras models that use the layers of `model`: nothing is copied, and
+    later training of `model` changes them too.
 
     Args:
-        model: A model of `build_seq2seq`, or one that was saved and loaded.
-        encoder: Instead of `model`, the model of `build_encoder` from which the model
-            was composed by hand; or one of your own with the same outputs.
-        decoder: With `encoder`, the decoder of `build_decoder` that reads it.
+        model: A `Seq2Seq`. Default: made from `encoder` and `decoder`.
+        encoder: Instead of `model`, for a model composed by hand: the model of
+            `build_encoder`, or your own model with the same outputs. Default: none.
+        decoder: With `encoder`, the decoder of `build_decoder` that reads it. Default:
+            none.
 
     Returns:
         `InferenceModels` with `.encoder` and `.decoder_step`.
 
     Raises:
-        TypeError: If `model` is not a `kseq.Seq2Seq`, `encoder` not an encoder or
-            `decoder` not a decoder.
-        ValueError: If encoder and decoder do not fit together.
+        TypeError: If `model` is not a `kseq.Seq2Seq`, `encoder` is not an encoder or
+            `decoder` is not a decoder.
+        ValueError: If the encoder does not match the decoder's configuration.
 
     Example:
         >>> from keras import ops
@@ -133,17 +137,17 @@ def build_inference_models(
     if (model is None) == (encoder is None and decoder is None):
         raise TypeError(
             "`build_inference_models` needs a kseq.Seq2Seq, or `encoder` and `decoder` "
-            "of one composed by hand. Received: "
+            "of a model composed by hand. Received: "
             f"{'neither' if model is None else 'both'}."
         )
     graph: Any = getattr(model, "graph", None)
     if model is None:
-        graph = _composed(encoder, decoder)
+        graph = _connect(encoder, decoder)
     if not isinstance(graph, Graph):
         raise TypeError(
-            "`build_inference_models` needs a kseq.Seq2Seq, as `build_seq2seq` or "
-            "`kseq.load_model` return it, or `encoder=` and `decoder=`, to know its "
-            f"encoder from its decoder. Received: {type(model).__name__}."
+            "`model` must be a kseq.Seq2Seq, as `build_seq2seq` or `kseq.load_model` "
+            "return it; for another model pass `encoder=` and `decoder=`. Received: "
+            f"{type(model).__name__}."
         )
     keys = graph.attention_keys
     encoder_model = keras.Model(
@@ -183,22 +187,22 @@ def build_inference_models(
     )
     decoder_step = keras.Model(inputs, outputs, name="decoder_step")
     for each in (encoder_model, decoder_step):
-        each.jit_compile = False  # or `predict` on a GPU would leave out checks of ids
+        each.jit_compile = False  # XLA on a GPU would remove the checks of ids
     return InferenceModels(encoder_model, decoder_step, decoder.config)
 
 
-def _composed(encoder: Any, decoder: Any) -> Graph:
-    """Returns the graph of an encoder and a decoder that were built by themselves."""
+def _connect(encoder: Any, decoder: Any) -> Graph:
+    """Returns the graph of an encoder and a decoder that were built separately."""
     if not isinstance(decoder, Decoder):
         raise TypeError(
-            "`decoder` must be a decoder of `build_decoder`. Received: "
+            "`decoder` must be a model of `build_decoder`. Received: "
             f"{type(decoder).__name__}."
         )
     keys = {"memory", "memory_mask", "states"}
     outputs = getattr(encoder, "output", None)
     if not isinstance(outputs, dict) or set(outputs) != keys:
         raise TypeError(
-            "`encoder` must be a model of `build_encoder`, or one with the outputs "
+            "`encoder` must be a model of `build_encoder`, or a model with the outputs "
             f"{sorted(keys)}. Received: {type(encoder).__name__}."
         )
     side = decoder.config.encoder
@@ -210,8 +214,8 @@ def _composed(encoder: Any, decoder: Any) -> Graph:
     expected = side.vocab_size or side.input_dim
     if sizes and sizes != [expected]:
         raise ValueError(
-            "`encoder` must read the sources that the decoder's configuration has, "
-            f"with a size of {expected}. Received: one of {sizes[0]}."
+            "`encoder` must have the source size of the decoder's configuration, "
+            f"{expected}. Received: {sizes[0]}."
         )
     memory, mask = outputs["memory"], outputs["memory_mask"]
     return Graph(

@@ -18,7 +18,7 @@ import keras
 import tensorflow as tf
 
 from kseq.decoding import Step
-from kseq.decoding.step_function import flat, unflat
+from kseq.decoding.step_function import flatten_hypotheses, unflatten_hypotheses
 from kseq.layers import Attention, Linear
 from kseq.layers.cells import step_of
 from kseq.models.decoder import Decoder
@@ -312,7 +312,7 @@ class _Run(Linear):
             value = tf.matmul(weights, value.memory)
         value = super().read(value)
         # An attention gives (sources, hypotheses, dim).
-        return flat(value) if len(value.shape) == 3 else value
+        return flatten_hypotheses(value) if len(value.shape) == 3 else value
 
     def token(self) -> Any:
         """Returns the vectors of the tokens, (rows, dim)."""
@@ -324,7 +324,7 @@ class _Run(Linear):
 
     def by_source(self, x: Any) -> Any:
         """Turns (rows, dim) into (sources, hypotheses, dim)."""
-        return unflat(x, *self._shape)
+        return unflatten_hypotheses(x, *self._shape)
 
 
 class _Recording(_Run):
@@ -386,8 +386,8 @@ class _Precomputed(_Run):
         self._tables, self._next_table = tables, iter(tables)
         self._vectors: Any = None
         self._tokens = tf.reshape(tokens, [-1])
-        self._states = flat(carried["states"])
-        self._products = iter(flat(carried["products"]))
+        self._states = flatten_hypotheses(carried["states"])
+        self._products = iter(flatten_hypotheses(carried["products"]))
         self._constants = constants
 
     def token(self) -> Any:
@@ -423,7 +423,7 @@ class _Precomputed(_Run):
             if isinstance(factor.value, _Average):
                 made = self._constants[f"product_{number}_{next(averages)}"]
                 weights = tf.cast(value.weights, made.dtype)
-                terms.append(flat(tf.matmul(weights, made)))
+                terms.append(flatten_hypotheses(tf.matmul(weights, made)))
             elif not isinstance(value, looked_up):
                 terms.append(tf.matmul(self.read(value), kernel))
         total = _total(terms)

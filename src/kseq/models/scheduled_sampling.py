@@ -1,16 +1,17 @@
-"""Training and evaluating with the model's own predictions fed back."""
+"""Scheduled sampling: a decoder that reads its own predictions."""
 
 from typing import Any
 
 import tensorflow as tf
 
-from kseq.decoding.constraints import NEVER
 from kseq.models.decoder import Decoder
 from kseq.models.inference import InferenceModels
-from kseq.special_tokens import PAD
+
+# Tokens that are never predicted, as in decoding: padding and `<s>`.
+_NEVER = (0, 2)
 
 
-def fed_back_logits(
+def scheduled_sampling_logits(
     inference: InferenceModels,
     decoder: Decoder,
     inputs: Any,
@@ -20,42 +21,40 @@ def fed_back_logits(
     training: bool,
     given: int = 1,
 ) -> Any:
-    """Returns the logits of a decoder that reads its own predictions now and then.
+    """Computes logits while the decoder reads true or predicted tokens at random.
 
-    Each step reads the true token before it, with the probability `ratio`, or else the
-    most probable token of the step before, all in one loop inside the graph. No
-    gradient passes through the choice of a token.
+    With probability `ratio`, a step reads the true previous token, else the most
+    probable token of the previous step. All steps run in one loop within the graph. No
+    gradient flows through the choice of a token.
 
     Args:
-        inference: The encoder and the one-step decoder of the model.
+        inference: Encoder and one-step decoder of the model.
         decoder: The model's decoder.
-        inputs: Dict of `encoder_inputs` and `decoder_inputs`, as the model takes them.
-        ratio: Scalar in [0, 1]: 1 is teacher forcing, 0 what greedy decoding reads.
-        coin: `"token"`, a draw for each token, or `"batch"`, one for each step of a
-            whole batch.
-        seed: A `keras.random.SeedGenerator`; None where `ratio` is 0, and nothing
-            is drawn.
-        training: Whether dropout acts.
-        given: Number of first tokens that are read from the target always: `<s>`, and
-            what is never predicted. Default 1.
+        inputs: Dict of `encoder_inputs` and `decoder_inputs`, as the model reads.
+        ratio: Scalar in [0, 1]: 1 is teacher forcing, 0 is greedy decoding.
+        coin: `"token"` decides for each token, `"batch"` once for each step of a batch.
+        seed: A `keras.random.SeedGenerator`; None if `ratio` is 0.
+        training: Whether dropout is active.
+        given: Number of first tokens always read from the target, such as `<s>`.
+            Default: 1.
 
     Returns:
         Float32 logits (batch, time, vocab).
     """
     source = inputs["encoder_inputs"]
-    # The step checks the tokens it reads, but not how a row is padded.
+    # This checks the padding of each row; a step checks only the ids that it reads.
     tokens = decoder.ids(inputs["decoder_inputs"])
     encoded = inference.encoder(source, training=training)
     by_step = tf.transpose(tokens)  # (time, batch)
     steps, batch = tf.shape(by_step)[0], tf.shape(by_step)[1]
-    # After a row's end nothing counts.
-    is_true = (tf.range(steps) < given)[:, None] | (by_step == PAD)
+    # Steps after the end of a row have no weight.
+    is_true = (tf.range(steps) < given)[:, None] | (by_step == 0)
     if seed is not None:
         shape = tf.stack([steps, batch if coin == "token" else 1])
         draws = tf.random.stateless_uniform(shape, tf.cast(seed.next(), tf.int32))
         is_true |= draws < ratio
     vocab_size = decoder.config.target_vocab_size
-    never = tf.reduce_sum(tf.one_hot(NEVER, vocab_size), axis=0) > 0  # (vocab,)
+    never = tf.reduce_sum(tf.one_hot(_NEVER, vocab_size), axis=0) > 0  # (vocab,)
 
     def body(time: Any, predicted: Any, states: Any, all_logits: Any) -> Any:
         token = tf.where(is_true[time], by_step[time], predicted)  # (batch,)
@@ -68,7 +67,7 @@ def fed_back_logits(
         )
         return time + 1, predicted, outputs["states"], all_logits.write(time, logits)
 
-    # A token is a vector at the decoder's input: its width is that of the masks.
+    # Dropout masks of the decoder's inputs have this width.
     input_dim = decoder.config.decoder.input_dim
     with decoder.core.one_mask_a_sequence(batch, input_dim, training):
         *_, all_logits = tf.while_loop(
