@@ -23,7 +23,7 @@ class Terminal(io.StringIO):
 def _file(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """Replaces stderr by a file, with a line at each step."""
     file = io.StringIO()
-    monkeypatch.setattr(module, "_EVERY", 0)
+    monkeypatch.setattr(module, "_LINE_INTERVAL", 0)
     monkeypatch.setattr(sys, "stderr", file)
     return file
 
@@ -59,7 +59,7 @@ def test_progress_can_be_disabled(
 
 
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_DELAY", 0)
+    monkeypatch.setattr(module, "_BAR_DELAY", 0)
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert list(progress([7, 8], "decoding")) == [7, 8]
     assert "decoding:   0%" in sys.stderr.getvalue()  # type: ignore[attr-defined]

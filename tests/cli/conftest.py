@@ -33,7 +33,7 @@ Kseq = Callable[..., Result]
 @pytest.fixture(autouse=True)
 def no_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a command prints does not depend on how long it takes."""
-    monkeypatch.setattr(progress, "_EVERY", math.inf)
+    monkeypatch.setattr(progress, "_LINE_INTERVAL", math.inf)
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def test_layers_of_another_vocabulary_size_are_unchanged(
         ValueError, match="decoder_output/kernel has the shape"
     ) as error:
         load_parameters(model, tmp_path / "a.weights.h5")
-    assert "(4, 6) here and (4, 9) there" in str(error.value)
+    assert "(4, 6) in the model and (4, 9) in the file" in str(error.value)
     assert "strict=False" in str(error.value)
     assert same(weights(model), before)
 

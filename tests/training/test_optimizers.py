@@ -180,7 +180,8 @@ def test_an_optimizer_is_rebuilt_from_its_config(
 @pytest.mark.parametrize("name", list(OPTIMIZERS))
 def test_default_options_are_those_of_keras(name: str) -> None:
     ours = make_optimizer(name, 0.1).get_config()
-    theirs = type(make_optimizer(name, 0.1)).__mro__[2](learning_rate=0.1).get_config()
+    keras_class = type(make_optimizer(name, 0.1)).__bases__[1]
+    theirs = keras_class(learning_rate=0.1).get_config()
     assert {key: ours[key] for key in theirs if key != "name"} == {
         key: value for key, value in theirs.items() if key != "name"
     }
@@ -229,7 +230,7 @@ def test_weight_decay_subtracts_a_part_of_every_weight() -> None:
             "adam",
             {"global_clipnorm": 1, "clipvalue": 2},
             ValueError,
-            "not both. Received: global_clipnorm=1, clipvalue=2",
+            "only one of .* Received: global_clipnorm=1, clipvalue=2",
         ),
         ("adam", {"weight_decay": -1}, ValueError, "`weight_decay` .*-1"),
         ("adam", {"accumulation_steps": 0}, ValueError, "`accumulation_steps` .*0"),
