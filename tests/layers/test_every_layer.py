@@ -161,7 +161,8 @@ def test_every_registered_layer_is_tested_here() -> None:
         if key.startswith("kseq>") and issubclass(value, keras.layers.Layer)
     }
     assert registered - {"Seq2Seq", "InputFeedingLoop"} == set(CASES)
-    assert set(CASES) | {"Attention", "ForgetBias"} == set(layers.__all__)
+    bases = {"Attention", "Block", "ForgetBias", "Linear", "RecurrentCell"}
+    assert set(CASES) | bases == set(layers.__all__)
 
 
 @every_layer

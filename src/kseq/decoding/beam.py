@@ -84,7 +84,7 @@ class BeamSearch(Search):
         s / ((beta + |Y|)^alpha / (beta + 1)^alpha)
             + coverage * sum_i log(min(sum_j attention_ji, 1))
 
-    Here |Y| is the length including `</s>`, i are source positions, and j output
+    Here `|Y|` is the length including `</s>`, i are source positions, and j output
     positions. Truncated hypotheses are ranked in the same way. Of equal scores the
     hypothesis that ended earlier is better, then the continuation of the better
     hypothesis, then the smaller id. If a source has fewer than n hypotheses, the others
