@@ -3,6 +3,7 @@
 from typing import Any
 
 from kseq.config.architecture import Seq2SeqConfig
+from kseq.config.checks import check_choice
 
 PRESETS: dict[str, dict[str, Any]] = {
     "addition": {
@@ -94,9 +95,5 @@ def preset(name: str, **changes: Any) -> Seq2SeqConfig:
         >>> preset("addition", units=256).decoder.units
         256
     """
-    if name not in PRESETS:
-        raise ValueError(
-            f"`name` must be one of {', '.join(map(repr, PRESETS))}. "
-            f"Received: {name!r}."
-        )
+    check_choice("name", name, PRESETS)
     return Seq2SeqConfig.from_dict({**PRESETS[name], **changes})

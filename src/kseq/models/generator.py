@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kseq.config.architecture import Side
+from kseq.config.architecture import SideConfig
 from kseq.config.checks import INT32_MAX, check_integer
 from kseq.decoding import Hypotheses, LengthRatio, Search, Step, ensemble, get
 from kseq.decoding.constraints import END, START
@@ -381,7 +381,7 @@ def real_steps(source: np.ndarray) -> np.ndarray:
     return real if real.ndim == 2 else real.any(axis=-1)
 
 
-def check_source(source: Any, side: Side) -> np.ndarray:
+def check_source(source: Any, side: SideConfig) -> np.ndarray:
     """Checks sources at the boundary, where an error can still name the row.
 
     Args:
