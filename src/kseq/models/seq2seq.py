@@ -15,7 +15,7 @@ from kseq import losses as kseq_losses
 from kseq import metrics as kseq_metrics
 from kseq._compat.keras import sum_slices
 from kseq.config.architecture import Seq2SeqConfig
-from kseq.config.checks import check_boolean, check_integer, check_number
+from kseq.config.checks import check_boolean, check_choice, check_integer, check_number
 from kseq.decoding import Hypotheses
 from kseq.distribution import (
     DistributedTraining,
@@ -193,17 +193,9 @@ class Seq2Seq(DistributedTraining):
             teacher_forcing_ratio = check_ratio(
                 "teacher_forcing_ratio", teacher_forcing_ratio
             )
-        if teacher_forcing_coin not in COINS:
-            raise ValueError(
-                f"`teacher_forcing_coin` must be one of {', '.join(map(repr, COINS))}. "
-                f"Received: {teacher_forcing_coin!r}."
-            )
+        check_choice("teacher_forcing_coin", teacher_forcing_coin, COINS)
         check_boolean("free_running_evaluation", free_running_evaluation)
-        if gradient not in GRADIENTS:
-            raise ValueError(
-                f"`gradient` must be one of {', '.join(map(repr, GRADIENTS))}. "
-                f"Received: {gradient!r}."
-            )
+        check_choice("gradient", gradient, GRADIENTS)
         if clipvalue_per_token is not None and not check_number(
             "clipvalue_per_token", clipvalue_per_token
         ):

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from kseq.config.checks import nearest_name
+from kseq.config.checks import check_choice, nearest_name
 from kseq.config.training import TrainingSettings
 
 _ANY = math.inf
@@ -238,12 +238,7 @@ def _value(name: str, text: Any) -> Any:
     if known.default is None and word.lower() == "none":
         return None
     if known.kind is str:
-        if word not in known.choices:
-            raise ValueError(
-                f"`{name}` must be one of {', '.join(known.choices)}. Received: "
-                f"{text!r}."
-            )
-        return word
+        return check_choice(name, word, known.choices)
     if known.kind is bool:
         if word.lower() not in ("true", "false"):
             raise ValueError(f"`{name}` must be true or false. Received: {text!r}.")

@@ -15,7 +15,7 @@ import h5py
 import keras
 import numpy as np
 
-from kseq.config.checks import check_boolean
+from kseq.config.checks import check_boolean, check_choice
 from kseq.data import Vocabulary
 from kseq.data.corpora.corpus import Reading
 from kseq.data.corpora.lines import check_files, decoded
@@ -249,10 +249,7 @@ def _embedding(model: Any, side: str) -> Any:
     """Returns the embedding layer of a side."""
     if not isinstance(model, Seq2Seq):
         raise TypeError(f"`model` must be a kseq.Seq2Seq. Received: {model!r}.")
-    if side not in _SIDES:
-        raise ValueError(
-            f"`side` must be one of {', '.join(map(repr, _SIDES))}. Received: {side!r}."
-        )
+    check_choice("side", side, _SIDES)
     own = "encoder_embedding" if side == "source" else "decoder_embedding"
     for layer in model.layers:
         if layer.name in (own, "shared_embedding"):
