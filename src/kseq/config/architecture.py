@@ -59,120 +59,115 @@ class SideConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Seq2SeqConfig:
-    """Every architectural choice of a sequence-to-sequence model.
+    """The architecture of a sequence-to-sequence model.
 
-    An instance is immutable and valid: all checks run when it is made. Settings that
-    stand for both sides (`units`, `layers`, ...) are overridden by the same setting
-    with `encoder_` or `decoder_` (or `source_`, `target_`) before it.
+    An instance is immutable and valid: the constructor checks all fields. Some settings
+    apply to both sides, such as `units` and `layers`. The same setting with the prefix
+    `encoder_` or `decoder_` (`source_` or `target_` for embeddings) overrides it for
+    one side.
 
     Args:
-        source_vocab_size: Number of source token ids, the special ones `<pad>` 0,
-            `<unk>` 1, `<s>` 2 and `</s>` 3 included. Left out for `"features"`.
-        target_vocab_size: Number of target token ids, special ones included.
-        source_representation: `"embedding"` (default), `"one_hot"` (ids in, one-hot
-            vectors made inside the graph) or `"features"` (float vectors in).
-        target_representation: `"embedding"` or `"one_hot"`. Default: the same as the
-            source's, and `"embedding"` where that is `"features"`.
+        source_vocab_size: Number of source token ids, including the special ones
+            `<pad>` 0, `<unk>` 1, `<s>` 2 and `</s>` 3. Only for sources of ids.
+        target_vocab_size: Number of target token ids, including the special ones.
+        source_representation: `"embedding"` (default); `"one_hot"`, for which the model
+            converts ids to one-hot vectors; or `"features"`, sources of float vectors.
+        target_representation: `"embedding"` or `"one_hot"`. Default: that of the
+            source; `"embedding"` for `"features"`.
         source_feature_dim: Width of the vectors of a `"features"` source.
-        embedding_dim: Width of both embeddings. Default 256.
-        source_embedding_dim: Width of the source embedding alone.
-        target_embedding_dim: Width of the target embedding alone.
-        reverse_source: Feed the real tokens of each row in reverse; a final `</s>`
-            stays last and padding stays on the right (Sutskever et al., 2014).
-            Default False.
+        embedding_dim: Width of both embeddings. Default: 256.
+        source_embedding_dim: Width of the source embedding.
+        target_embedding_dim: Width of the target embedding.
+        reverse_source: Reverse the tokens of each source; a final `</s>` stays last,
+            and padding stays on the right (Sutskever et al., 2014). Default: False.
         cell: `"lstm"` (default), `"gru"`, `"simple_rnn"`, `"layer_norm_lstm"`,
-            `"layer_norm_gru"` (Ba et al., 2016), or a recurrent Keras layer
-            such as `keras.layers.GRU(1, reset_after=False)`, taken as a pattern:
-            its own settings hold, its units are replaced.
-        fused: Make LSTMs and GRUs by kseq's `FusedLSTM` and `FusedGRU`, which compute
-            what Keras's layers do, in less time on a CPU. Default True; False makes
-            Keras's own.
-        units: Width of every recurrent layer. Default 256. Of a bidirectional layer it
-            is the whole output width, half for each direction (as in Sockeye, unlike
+            `"layer_norm_gru"` (Ba et al., 2016), or a recurrent Keras layer such as
+            `keras.layers.GRU(1, reset_after=False)`. The model copies the settings of
+            such a layer, except its units.
+        fused: Use `FusedLSTM` and `FusedGRU` of kseq, which have the same results as
+            Keras's layers and are faster on a CPU; False uses Keras's. Default: True.
+        units: Width of every recurrent layer. Default: 256. For a bidirectional layer
+            it is the whole output width, half for each direction (as in Sockeye, unlike
             `keras.layers.Bidirectional`).
-        encoder_units: Width of the encoder's layers alone.
-        decoder_units: Width of the decoder's layers alone.
-        layers: Recurrent layers on each side. Default 1.
-        encoder_layers: Recurrent layers of the encoder alone.
-        decoder_layers: Recurrent layers of the decoder alone.
-        encoder_direction: `"forward"` (default), `"bidirectional_first"` (the first
-            layer in both directions, those above forward) or `"bidirectional"`.
-        encoder_residual_from: Number of the first encoder layer, counted from 1, whose
-            input is added to its output; 2 or more. Default None: no layer's.
+        encoder_units: Width of the encoder's layers.
+        decoder_units: Width of the decoder's layers.
+        layers: Number of recurrent layers on each side. Default: 1.
+        encoder_layers: Number of recurrent layers of the encoder.
+        decoder_layers: Number of recurrent layers of the decoder.
+        encoder_direction: `"forward"` (default), `"bidirectional"`, or
+            `"bidirectional_first"`, where only the first layer runs in both directions.
+        encoder_residual_from: Number of the first encoder layer with a residual
+            connection, from 1; 2 or more. Default: no residual connections.
         decoder_residual_from: The same for the decoder.
-        embedding_dropout: Dropout rate on both embeddings. Default 0.
-        source_embedding_dropout: Dropout rate on the source embedding alone.
-        target_embedding_dropout: Dropout rate on the target embedding alone.
-        dropout: Dropout rate between recurrent layers. Default 0.
-        encoder_dropout: Dropout rate between the encoder's layers alone.
-        decoder_dropout: Dropout rate between the decoder's layers alone.
-        recurrent_dropout: Dropout rate on the recurrent state, one mask for all steps
-            of a sequence (Gal and Ghahramani, 2016). Default 0.
-        encoder_recurrent_dropout: The same for the encoder alone.
-        decoder_recurrent_dropout: The same for the decoder alone.
-        input_dropout: Dropout rate on the input of every recurrent layer, one mask for
-            all steps of a sequence (Gal and Ghahramani, 2016). Default 0.
-        encoder_input_dropout: The same for the encoder alone.
-        decoder_input_dropout: The same for the decoder alone.
-        hidden_dropout: Dropout rate on the decoder's last hidden layer, before the
-            output (and before it is fed to the next step). Default 0.
-        attention: Where the decoder looks in the source: `"dot"`, `"scaled_dot"`,
+        embedding_dropout: Dropout rate of both embeddings. Default: 0.
+        source_embedding_dropout: Dropout rate of the source embedding.
+        target_embedding_dropout: Dropout rate of the target embedding.
+        dropout: Dropout rate between recurrent layers. Default: 0.
+        encoder_dropout: Dropout rate between the encoder's layers.
+        decoder_dropout: Dropout rate between the decoder's layers.
+        recurrent_dropout: Dropout rate of the recurrent state, with one mask for all
+            steps of a sequence (Gal and Ghahramani, 2016). Default: 0.
+        encoder_recurrent_dropout: The same for the encoder.
+        decoder_recurrent_dropout: The same for the decoder.
+        input_dropout: Dropout rate of the input of every recurrent layer, with one mask
+            for all steps of a sequence (Gal and Ghahramani, 2016). Default: 0.
+        encoder_input_dropout: The same for the encoder.
+        decoder_input_dropout: The same for the decoder.
+        hidden_dropout: Dropout rate of the decoder's last hidden layer, before the
+            output layer and before input feeding. Default: 0.
+        attention: Attention of the decoder over the source: `"dot"`, `"scaled_dot"`,
             `"general"`, `"additive"`, `"multi_head_dot"`, `"location"`,
             `"location_sensitive"`, `"coverage"`, `"fixed"`, or a layer such as
-            `kseq.layers.AdditiveAttention(64)`. The context c goes with the top
-            recurrent layer's output h through an attentional hidden layer,
-            tanh(W [h; c]), to the output (Luong et al., 2015). Default None: no
-            attention.
-        attention_units: Width that query and memory are projected to. Default: for
-            `"dot"` and `"scaled_dot"` no projection, which needs encoder and decoder of
-            one width; for the other kinds `decoder_units`.
-        attention_heads: Heads of `"multi_head_dot"`. Default 8.
-        attention_positions: Source positions `"location"` can look at. Default 100.
+            `kseq.layers.AdditiveAttention(64)`. The attentional hidden layer
+            tanh(W [h; c]) combines the context c and the output h of the top recurrent
+            layer (Luong et al., 2015). Default: no attention.
+        attention_units: Width of the projections of query and memory. Default: no
+            projection for `"dot"` and `"scaled_dot"`, which need an encoder and a
+            decoder of equal width; `decoder_units` for the other kinds.
+        attention_heads: Number of heads of `"multi_head_dot"`. Default: 8.
+        attention_positions: Number of source positions of `"location"`. Default: 100.
         attention_output_units: Width of the attentional hidden layer. Default: the
             decoder's units.
-        input_feeding: Feed the attentional hidden layer of the step before to the first
-            recurrent layer, beside the token (Luong et al., 2015). The decoder then
-            trains step by step, not on all target steps at once. Default False.
-        context_gate: Weigh h and c in the attentional hidden layer by a learned gate
-            (Tu et al., 2017). Default False.
-        attention_in_upper_layers: Attend with the first decoder layer's output and feed
-            the context to all the layers above, beside the output of the layer below.
-            Default False: attend with the top layer's.
-        attention_previous_word: Put the input token's vector into the query too.
-            Default False.
-        weight_tying: Which matrices are one: `"none"` (default), `"target_softmax"`
-            (target embedding and output projection, which then has no bias),
+        input_feeding: Feed the attentional hidden layer of the previous step to the
+            first recurrent layer, together with the token (Luong et al., 2015). The
+            decoder then trains step by step. Default: False.
+        context_gate: Weight h and c in the attentional hidden layer with a learned gate
+            (Tu et al., 2017). Default: False.
+        attention_in_upper_layers: Use the output of the first decoder layer as the
+            query, and feed the context to all layers above it. Default: False, the
+            output of the top layer is the query.
+        attention_previous_word: Add the vector of the input token to the query.
+            Default: False.
+        weight_tying: Matrices that are shared: `"none"` (default), `"target_softmax"`
+            (target embedding and output layer, which then has no bias),
             `"source_target"` (both embeddings) or `"all"` (Press and Wolf, 2017).
-        stabilizer: Multiply the encoder's input, the decoder's input and what enters
-            the output by a learned positive number: `"none"` (default), `"shared"`, one
-            number for the three as in CNTK's grapheme-to-phoneme example, or
-            `"separate"` ones (Ghahremani and Droppo, 2016).
-        decoder_init: Where the decoder's initial state comes from: `"last"` (default),
-            the encoder's final state, of each direction its own; `"mean"`, the mean of
-            the memory over the real steps; `"zeros"`, which keeps the source from a
-            decoder that has no other way to it. With as many layers on both sides
-            `"last"` goes layer by layer. With unequal numbers of layers, or where
-            `decoder_init_layers` is `"first"`, it takes the state of the encoder's top
-            layer.
-        decoder_init_projection: `"auto"` (default) passes the state on unchanged where
-            the widths agree and through a dense tanh layer, one for each decoder layer
-            and state, where they do not; `"dense"` always uses the dense layers.
-        decoder_init_layers: Decoder layers that start from that state: `"all"`
-            (default), or only the `"first"`, as in CNTK's grapheme-to-phoneme example.
-            The others start from zeros.
+        stabilizer: Multiply the inputs of the encoder, the decoder and the output layer
+            by a learned positive number: `"none"` (default), `"shared"` (one number, as
+            in CNTK's grapheme-to-phoneme example) or `"separate"` (three numbers;
+            Ghahremani and Droppo, 2016).
+        decoder_init: Initial state of the decoder: `"last"` (default), the final state
+            of the encoder, of each direction; `"mean"`, the mean of the memory over the
+            tokens; or `"zeros"`. With `"last"`, each decoder layer starts from the
+            encoder layer of the same number. If the numbers of layers differ, or with
+            `decoder_init_layers` `"first"`, it starts from the top encoder layer.
+        decoder_init_projection: `"auto"` (default) copies a state of the right width
+            and projects others through a dense tanh layer; `"dense"` projects all
+            states. Each decoder layer and state has its own dense layer.
+        decoder_init_layers: Decoder layers with that initial state: `"all"` (default),
+            or `"first"`, as in CNTK's grapheme-to-phoneme example. Other layers start
+            from zeros.
         kernel_initializer: Initializer of all kernels: a Keras name, config or object.
-            Default `"glorot_uniform"`.
-        recurrent_initializer: Initializer of the recurrent kernels. Default
+            Default: `"glorot_uniform"`.
+        recurrent_initializer: Initializer of the recurrent kernels. Default:
             `"orthogonal"`.
-        embedding_initializer: Initializer of the embeddings. Default `"uniform"`.
-        initializer_scale: Bound `s` of the interval [-s, s] of every initializer above
-            that is named `"uniform"`. Default None: Keras's 0.05.
-        forget_bias: Initial bias of an LSTM's forget gate. Default None: 1.0.
+        embedding_initializer: Initializer of the embeddings. Default: `"uniform"`.
+        initializer_scale: Bound `s` of the interval [-s, s] of every initializer with
+            the name `"uniform"`. Default: Keras's, 0.05.
+        forget_bias: Initial bias of an LSTM's forget gate. Default: 1.0.
 
     Raises:
-        ValueError: Where a value is out of range, an unknown choice, or would have no
-            effect; the message names the field, the value and the valid choices.
-        TypeError: Where a value has the wrong type.
+        TypeError: If a value has the wrong type.
+        ValueError: If a value is out of range, unknown, or has no effect.
 
     Example:
         >>> from kseq import Seq2SeqConfig

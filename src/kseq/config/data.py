@@ -56,7 +56,7 @@ class DataSettings:
         source_column: Name of the source column, or its index from 0 in a table without
             a header. Default: `"source"`, or 0.
         target_column: Name or index of the target column. Default: `"target"`, or 1.
-        table_header: Whether the first row of a table names the columns. Default True.
+        table_header: Whether the first row of a table names the columns. Default: True.
         ctf: File in CNTK's text format.
         validation_ctf: File in CNTK's text format to validate on.
         source_symbols: File with the source symbols of a CTF file, one a line.
@@ -64,7 +64,7 @@ class DataSettings:
             symbols.
         symbols_vocab: Make the vocabularies from `source_symbols` and
             `target_symbols`, with all symbols (see `kseq.data.ctf_vocabulary`).
-            Default False: from the training data.
+            Default: False: from the training data.
         corpus: Public corpus, `"cmudict"` or `"multi30k"`. It is downloaded, or read
             from `data`.
         data: Folder with the files of `corpus`. Default: they are downloaded.
@@ -77,18 +77,18 @@ class DataSettings:
             `"bpe:SIZE"`. (The default of `"cmudict"` is characters and whitespace.)
         source_tokenizer: Tokenizer of the sources. Default: `tokenizer`.
         target_tokenizer: Tokenizer of the targets. Default: `tokenizer`.
-        lower_case: Convert texts to lower case. Default False.
+        lower_case: Convert texts to lower case. Default: False.
         source_vocab: File of the source vocabulary, JSON. Default: built from the
             training data.
         target_vocab: File of the target vocabulary, JSON. Default: built from the
             training data.
-        shared_vocab: Build one vocabulary for both sides. Default False.
+        shared_vocab: Build one vocabulary for both sides. Default: False.
         min_frequency: Minimum number of occurrences of a token in the training data.
-            Default 1.
+            Default: 1.
         max_vocab_size: Maximum number of tokens in a vocabulary, without the special
             ones. Default: no limit.
-        max_source_length: Maximum number of source tokens. Default 100.
-        max_target_length: Maximum number of target tokens. Default 100.
+        max_source_length: Maximum number of source tokens. Default: 100.
+        max_target_length: Maximum number of target tokens. Default: 100.
         overlong: Longer training pairs: `"drop"` (default) or `"truncate"`.
         on_invalid: Lines that are not UTF-8: `"error"` (default) or `"skip"`.
 

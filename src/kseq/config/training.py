@@ -74,34 +74,34 @@ class TrainingSettings:
 
     Args:
         batch_size: Number of pairs in a batch. With `batch_type` "tokens": maximum
-            number of target tokens in a batch, including padding. Default 64.
+            number of target tokens in a batch, including padding. Default: 64.
         batch_type: `"pairs"` (default) or `"tokens"`.
         buckets: Number of length buckets, chosen from the data; 0 mixes all lengths.
-            Default 8, without `bucket_width`.
+            Default: 8, without `bucket_width`.
         bucket_width: Width in tokens of evenly spaced buckets, as in Sockeye (see
             `kseq.data.even_buckets`). Replaces `buckets`. Default: `buckets` decides.
         optimizer: `"adam"` (default), `"adamw"`, `"nadam"`, `"sgd"`, `"rmsprop"`,
             `"adagrad"` or `"adadelta"`.
-        learning_rate: Learning rate. Default 0.001.
+        learning_rate: Learning rate. Default: 0.001.
         schedule: Learning rate schedule. `"plateau"` (default) lowers the learning rate
             when the optimized metric does not improve; `"constant"`,
             `"inverse_time"`, `"inverse_sqrt"`, `"step"` and `"cosine"` depend on the
             number of updates.
-        plateau_factor: Factor of the learning rate in `"plateau"`. Default 0.5.
+        plateau_factor: Factor of the learning rate in `"plateau"`. Default: 0.5.
         plateau_patience: Number of checkpoints without improvement before `"plateau"`
-            lowers the learning rate. Default 2.
+            lowers the learning rate. Default: 2.
         half_life: Number of updates until `"inverse_time"` or `"inverse_sqrt"` has
             halved the learning rate.
         decay_steps: For `"cosine"`: number of updates until the end of the decay. For
             `"step"`: number of updates between decays.
         decay_rate: Factor of the learning rate at each decay of `"step"`.
-        end_learning_rate: Learning rate at the end of `"cosine"`. Default 0.
+        end_learning_rate: Learning rate at the end of `"cosine"`. Default: 0.
         warmup_steps: Number of updates over which the learning rate rises linearly.
-            Default 0.
+            Default: 0.
         momentum: Momentum of `"sgd"` and `"rmsprop"`. Default: none.
-        nesterov: Use Nesterov momentum in `"sgd"`. Default False.
+        nesterov: Use Nesterov momentum in `"sgd"`. Default: False.
         unit_gain: Weight new gradients by 1 - momentum in `"sgd"`, as CNTK does.
-            Default False.
+            Default: False.
         beta_1: Decay rate of the first moment in `"adam"`, `"adamw"` and `"nadam"`.
             Default: Keras's, 0.9.
         beta_2: Decay rate of the second moment in the same optimizers. Default:
@@ -118,13 +118,13 @@ class TrainingSettings:
         gradient: Reduction of the loss over the tokens of a batch: `"mean"` (default),
             or `"sum"`, for which the learning rate is per token, as in CNTK.
         accumulation_steps: Number of batches whose gradients make one update.
-            Default 1.
+            Default: 1.
         label_smoothing: Share of the target distribution that is spread over the
-            vocabulary, in [0, 1). Default 0.
+            vocabulary, in [0, 1). Default: 0.
         teacher_forcing_ratio: Probability that the decoder reads the true token, in
             [0, 1], or a schedule over the updates: `"linear:UPDATES[:END]"`,
             `"exponential:BASE[:END]"`, `"inverse_sigmoid:K[:END]"` (see
-            `kseq.teacher_forcing`). Default 1.
+            `kseq.teacher_forcing`). Default: 1.
         teacher_forcing_coin: Draw for each `"token"` (default) or each `"batch"`.
         metrics: Metrics on the validation data at each checkpoint, one or more of
             `"loss"`, `"perplexity"`, `"token_accuracy"`, `"sequence_accuracy"`,
@@ -137,38 +137,38 @@ class TrainingSettings:
         decode_pairs: Number of validation pairs to decode, from the first. Default:
             all.
         beam_width: Beam width for decoding validation pairs; 1 is greedy search.
-            Default 1.
+            Default: 1.
         length_deviations: Maximum output length in standard deviations above the mean
             ratio of target to source length of the training data, here and wherever
             the model is used (see `kseq.decoding.LengthRatio`). Default: an output has
             at most 2 * source length + 10 tokens.
-        validation_batch_size: Number of pairs in a validation batch. Default 256.
-        checkpoint_updates: Number of updates between checkpoints. Default 1000, without
-            `checkpoint_epochs`.
+        validation_batch_size: Number of pairs in a validation batch. Default: 256.
+        checkpoint_updates: Number of updates between checkpoints. Default: 1000,
+            without `checkpoint_epochs`.
         checkpoint_epochs: Number of epochs between checkpoints. Replaces
             `checkpoint_updates`. Default: `checkpoint_updates` decides.
         log_every: Number of updates between progress lines in the log; 0 logs
-            checkpoints only. Default 100.
+            checkpoints only. Default: 100.
         keep_checkpoints: Number of most recent checkpoints to keep, besides the best; 0
-            keeps all. Default 10.
+            keeps all. Default: 10.
         max_checkpoints_not_improved: Number of checkpoints without improvement before
-            training ends; 0 never ends it. Default 8.
+            training ends; 0 never ends it. Default: 8.
         min_improvement: Minimum improvement of the optimized metric, in its own units,
             for early stopping and for `"plateau"`. The best checkpoint does not depend
-            on it. Default 0.0001.
-        min_epochs: Minimum number of epochs before early stopping. Default 0.
-        min_updates: Minimum number of updates before early stopping. Default 0.
+            on it. Default: 0.0001.
+        min_epochs: Minimum number of epochs before early stopping. Default: 0.
+        min_updates: Minimum number of updates before early stopping. Default: 0.
         max_epochs: Maximum number of epochs. Default: no limit.
         max_updates: Maximum number of updates. Default: no limit.
         max_seconds: Maximum training time in seconds, across all resumed runs. Default:
             no limit.
         show: Number of validation pairs to show with their outputs at each checkpoint.
-            Default 3.
+            Default: 3.
         show_sources: Further source texts to show with their outputs. Default: none.
         show_every: Number of updates between showings of `show_sources`. Default: at
             checkpoints only.
         parameters: File or folder of a model to start from. Default: none.
-        partial_parameters: Load only the layers of `parameters` that fit. Default
+        partial_parameters: Load only the layers of `parameters` that fit. Default:
             False: all must fit.
         source_embeddings: File of pretrained embeddings of source tokens. Default:
             none.
@@ -176,11 +176,11 @@ class TrainingSettings:
             none.
         freeze: Names of layers, or patterns of names, that are not trained. Default:
             none.
-        seed: Seed of weights, batches and dropout. Default 0.
+        seed: Seed of weights, batches and dropout. Default: 0.
         dtype: Dtype policy: `"float32"` (default), `"mixed_float16"` or
             `"mixed_bfloat16"`.
         jit_compile: Compile the training step with XLA, once for each batch shape.
-            Default False.
+            Default: False.
         device: `"auto"` (default), `"cpu"` or `"gpu"`.
         strategy: `"one_device"` (default), `"mirrored"` or `"multi_worker"`; see
             `kseq.distribution`.
