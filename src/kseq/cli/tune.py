@@ -33,7 +33,7 @@ def add_arguments(parser: Parser) -> None:
         "kseq tune -s FILE -t FILE -vs FILE -vt FILE -o FOLDER [--space FILE] [OPTIONS]"
     )
     parser.first = (
-        *("output", "space", "tuner", "objective", "max_trials", "epochs", "seed"),
+        *("output", "space", "tuner", "objective", "max_trials", "max_epochs", "seed"),
         *("batch_size", "overwrite", "plot", "json", "quiet", "source", "target"),
         *("validation_source", "validation_target", "table", "validation_table"),
         *("corpus", "tokenizer"),
@@ -76,7 +76,7 @@ def add_arguments(parser: Parser) -> None:
         help="number of trials. Default: 10; with grid all",
     )
     parser.add_argument(
-        "--epochs",
+        "--max-epochs",
         type=int | None,
         metavar="N",
         help="number of epochs of a trial. Default: 10",
@@ -131,7 +131,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
         folder = folder.resolve()
     fixed = {
         name: arguments[name]
-        for name in ("epochs", "batch_size")
+        for name in ("max_epochs", "batch_size")
         if arguments[name] is not None
     }
     # keras-tuner and Keras report on stdout, which is for the result.

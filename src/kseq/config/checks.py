@@ -19,17 +19,19 @@ class Rule:
 
     Args:
         types: Valid types: `int`, `float` (any real number), `bool`, `str`, and `tuple`
-            for a list of strings. A boolean is not a number here.
+            for a list of strings. A boolean is not a number here. Empty: any value is
+            valid.
         choices: Valid strings. Default: all.
         minimum: Minimum of a number. Default: no limit.
         maximum: Maximum of a number; `math.inf` also allows infinity. Default: any
             finite number.
         above: Number that a valid number exceeds. Default: no limit.
         below: Number that exceeds a valid number. Default: no limit.
-        optional: None is valid. Default False.
+        optional: None is valid. Default: False.
         objects: Description of the Keras objects that are valid too, such as "a Keras
             layer"; their configs are valid dicts. Default: none.
-        attribute: Name of an attribute that these objects have. Default `"get_config"`.
+        attribute: Name of an attribute that these objects have. Default:
+            `"get_config"`.
         note: Explanation that the error message adds in parentheses. Default: none.
     """
 
@@ -59,8 +61,8 @@ class Rule:
             TypeError: If the value has the wrong type.
             ValueError: If it is out of range, or not a valid choice.
         """
-        if value is None and self.optional:
-            return None
+        if (value is None and self.optional) or not self.types:
+            return value
         if self.objects and not isinstance(value, str):
             if isinstance(value, dict):
                 return value
@@ -176,7 +178,7 @@ def check_number(name: str, value: Any, minimum: float = 0, **limits: Any) -> fl
     Args:
         name: Name of the argument.
         value: Value that the caller passed. Finite numbers are valid, booleans are not.
-        minimum: Minimum. Default 0.
+        minimum: Minimum. Default: 0.
         **limits: Further limits of a `Rule`: `maximum`, `above`, `below`.
 
     Returns:

@@ -23,7 +23,7 @@ def field(default: Any, **rules: Any) -> Any:
 
     Args:
         default: Default value.
-        **rules: Arguments of `rules`.
+        **rules: Arguments of `declare`.
 
     Example:
         >>> import dataclasses
@@ -56,7 +56,7 @@ def declare(
             Default: none.
         without: Names of settings beside which a value other than the default has no
             effect. Default: none.
-        required: None is invalid where the setting in `needs` is given. Default False.
+        required: None is invalid where the setting in `needs` is given. Default: False.
         **limits: Further arguments of `kseq.config.checks.Rule`, such as `minimum`.
     """
     return {
@@ -65,6 +65,18 @@ def declare(
         "required": required,
         "limits": limits,
     }
+
+
+def same_field(kind: type, name: str) -> Any:
+    """Returns a dataclass field with the default and the rule of another one.
+
+    Args:
+        kind: Dataclass of the other field.
+        name: Name of the other field.
+    """
+    return dataclasses.field(
+        default=_fields(kind)[name].default, metadata={"rule": field_rule(kind, name)}
+    )
 
 
 def check_fields(settings: Any) -> None:
@@ -148,6 +160,8 @@ def field_rule(kind: type, name: str) -> Rule:
         name: Name of the field.
     """
     hint, declared = _hints(kind)[name], _fields(kind)[name]
+    if "rule" in declared.metadata:
+        return declared.metadata["rule"]
     is_union = typing.get_origin(hint) in (types.UnionType, typing.Union)
     options = typing.get_args(hint) if is_union else (hint,)
     limits = dict(declared.metadata.get("limits", {}))
@@ -159,7 +173,7 @@ def field_rule(kind: type, name: str) -> Rule:
             limits["choices"] = typing.get_args(option)
             kinds.append(str)
         elif option is Any:
-            kinds.append(str)
+            kinds += [str] if limits.get("objects") else []
         elif option is not type(None):
             kinds.append(origin or option)
     return Rule(types=tuple(kinds), **limits)
