@@ -58,7 +58,7 @@ def main() -> None:
         global_clipnorm=1.0,
         batch_size=args.batch_size,
         validation_batch_size=1000,
-        epochs=args.epochs,
+        max_epochs=args.epochs,
         seed=args.seed,
         project_name="addition",
         overwrite=args.overwrite,

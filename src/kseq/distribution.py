@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from kseq.config.checks import check_choice
+
 NAMES = ("auto", "one_device", "mirrored", "multi_worker")
 DEVICES = ("auto", "cpu", "gpu")
 
@@ -48,11 +50,7 @@ def get_strategy(identifier: Any = "auto") -> tf.distribute.Strategy:
     """
     if isinstance(identifier, tf.distribute.Strategy):
         return identifier
-    if identifier not in NAMES:
-        raise ValueError(
-            f"`identifier` must be one of {', '.join(map(repr, NAMES))}, or a "
-            f"tf.distribute.Strategy. Received: {identifier!r}."
-        )
+    check_choice("identifier", identifier, NAMES, ", or a tf.distribute.Strategy")
     gpus = tf.config.list_physical_devices("GPU")
     if identifier == "auto":
         identifier = "mirrored" if len(gpus) > 1 else "one_device"
@@ -83,11 +81,7 @@ def use_device(name: str) -> None:
         >>> from kseq.distribution import use_device
         >>> use_device("cpu")
     """
-    if name not in DEVICES:
-        raise ValueError(
-            f"`name` must be one of {', '.join(map(repr, DEVICES))}. "
-            f"Received: {name!r}."
-        )
+    check_choice("name", name, DEVICES)
     gpus = tf.config.list_physical_devices("GPU")
     if name == "gpu" and not gpus:
         raise ValueError(

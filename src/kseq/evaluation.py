@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kseq.config.checks import check_boolean, check_texts
+from kseq.config.checks import check_boolean, check_choice, check_texts
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
@@ -245,11 +245,8 @@ def _build_sacrebleu_metric(
         return CHRF(lowercase=lower_case)
     if name == "ter":
         return TER(case_sensitive=not lower_case)
-    if tokenize is not None and tokenize not in BLEU.TOKENIZERS:
-        raise ValueError(
-            f"`tokenize` must be one of {', '.join(map(repr, BLEU.TOKENIZERS))}. "
-            f"Received: {tokenize!r}."
-        )
+    if tokenize is not None:
+        check_choice("tokenize", tokenize, BLEU.TOKENIZERS)
     # `force` only suppresses the warning about texts that look tokenized.
     return BLEU(lowercase=lower_case, tokenize=tokenize, force=True)
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kseq.config.checks import check_choice
 from kseq.distribution import global_sum
 from kseq.layers.tokens import as_int32
 from kseq.special_tokens import PAD
@@ -163,11 +164,7 @@ class MaskedCrossentropy(keras.losses.Loss):
             raise ValueError(
                 f"`label_smoothing` must be in [0, 1). Received: {label_smoothing}."
             )
-        if reduction not in ("mean_with_sample_weight", "sum", "none"):
-            raise ValueError(
-                "`reduction` must be one of 'mean_with_sample_weight', 'sum', 'none'. "
-                f"Received: {reduction!r}."
-            )
+        check_choice("reduction", reduction, ("mean_with_sample_weight", "sum", "none"))
         super().__init__(name=name, reduction=reduction)
         self.label_smoothing = label_smoothing
 

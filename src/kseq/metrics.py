@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kseq.config.checks import one_of
 from kseq.losses import (
     CROSSENTROPIES,
     crossentropy_settings,
@@ -245,7 +246,7 @@ def get(identifier: Any) -> Any:
     own = callable(identifier) or isinstance(identifier, keras.metrics.Metric)
     if identifier is not None and (not own or is_from_keras(identifier)):
         raise ValueError(
-            f"A metric must be one of {', '.join(map(repr, METRICS))}, 'accuracy', "
+            f"A metric must be {one_of(METRICS)}, 'accuracy', "
             "'crossentropy', or your own function or keras.metrics.Metric of ids "
             f"(batch, time) and logits (batch, time, vocab). Received: {identifier!r}."
         )

@@ -1,4 +1,4 @@
-"""How much of the truth a decoder is given as training goes on."""
+"""Schedules of the teacher forcing ratio over the updates of a training."""
 
 import math
 from typing import Any
@@ -6,15 +6,20 @@ from typing import Any
 import keras
 from keras import ops
 
-# For what a coin is thrown, where the ratio is below 1.
-COINS = ("batch", "token")
+from kseq.config.checks import check_number
+from kseq.config.fields import choices
+from kseq.config.training import TrainingSettings
+
+# Valid values of `teacher_forcing_coin`.
+COINS = choices(TrainingSettings, "teacher_forcing_coin")
 
 
 class TeacherForcingSchedule:
-    """Base class: a function from the number of updates to a ratio in [0, 1].
+    """Base class of functions from the number of updates to a ratio in [0, 1].
 
-    A schedule of your own needs `__call__`, on a tensor, and `get_config`, and is
-    registered with `keras.saving.register_keras_serializable`.
+    The ratio is the probability that the decoder reads the true token in training. A
+    custom schedule implements `__call__`, on a tensor, and `get_config`; register it
+    with `keras.saving.register_keras_serializable`.
 
     Reference:
         Bengio et al., 2015, "Scheduled Sampling for Sequence Prediction with Recurrent
@@ -25,17 +30,17 @@ class TeacherForcingSchedule:
         """Returns the ratio, a float32 scalar.
 
         Args:
-            step: Number of updates made so far, an integer scalar.
+            step: Number of updates so far, an integer scalar.
         """
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that make the schedule anew."""
+        """Returns the arguments of the schedule."""
         raise NotImplementedError
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "TeacherForcingSchedule":
-        """Makes a schedule from what `get_config` returns.
+        """Makes a schedule from the dict of `get_config`.
 
         Args:
             config: Dict of arguments.
@@ -45,14 +50,15 @@ class TeacherForcingSchedule:
 
 @keras.saving.register_keras_serializable(package="kseq")
 class LinearDecay(TeacherForcingSchedule):
-    """Falls from one ratio to another in a straight line, then stays.
+    """Decays linearly from one ratio to another, then stays constant.
 
     Args:
-        steps: Number of updates the fall takes.
-        start: Ratio at first. Default 1.0.
-        end: Ratio at the end. Default 0.0.
+        steps: Number of updates of the decay, 1 or more.
+        start: Initial ratio. Default: 1.0.
+        end: Final ratio. Default: 0.0.
 
     Raises:
+        TypeError: If `steps` is not a number.
         ValueError: If `steps` is below 1 or a ratio is outside [0, 1].
 
     Example:
@@ -63,13 +69,14 @@ class LinearDecay(TeacherForcingSchedule):
     """
 
     def __init__(self, steps: int, start: float = 1.0, end: float = 0.0) -> None:
-        self.steps = _positive("steps", steps)
+        check_number("steps", steps, 1)
+        self.steps = steps
         self.start = check_ratio("start", start)
         self.end = check_ratio("end", end)
 
     def __call__(self, step: Any) -> Any:
-        part = ops.minimum(ops.cast(step, "float32") / self.steps, 1.0)
-        return self.start + (self.end - self.start) * part
+        time = ops.minimum(ops.cast(step, "float32") / self.steps, 1.0)
+        return self.start + (self.end - self.start) * time
 
     def get_config(self) -> dict[str, Any]:
         return {"steps": self.steps, "start": self.start, "end": self.end}
@@ -77,13 +84,15 @@ class LinearDecay(TeacherForcingSchedule):
 
 @keras.saving.register_keras_serializable(package="kseq")
 class ExponentialDecay(TeacherForcingSchedule):
-    """Falls by the same factor with each update: base ** step.
+    """Decays exponentially: base ** step.
 
     Args:
-        base: The factor, in (0, 1): 0.9999 is at 0.37 after 10,000 updates.
-        end: Ratio it never falls below. Default 0.0.
+        base: Factor of each update, in (0, 1). With 0.9999 the ratio is 0.37 after
+            10,000 updates.
+        end: Minimum ratio. Default: 0.0.
 
     Raises:
+        TypeError: If `base` is not a number.
         ValueError: If `base` is outside (0, 1) or `end` outside [0, 1].
 
     Example:
@@ -93,14 +102,13 @@ class ExponentialDecay(TeacherForcingSchedule):
     """
 
     def __init__(self, base: float, end: float = 0.0) -> None:
-        if not 0 < base < 1:
-            raise ValueError(f"`base` must be in (0, 1). Received: {base}.")
+        check_number("base", base, above=0, below=1)
         self.base = base
         self.end = check_ratio("end", end)
 
     def __call__(self, step: Any) -> Any:
-        fallen = ops.exp(ops.cast(step, "float32") * math.log(self.base))
-        return ops.maximum(fallen, self.end)
+        ratio = ops.exp(ops.cast(step, "float32") * math.log(self.base))
+        return ops.maximum(ratio, self.end)
 
     def get_config(self) -> dict[str, Any]:
         return {"base": self.base, "end": self.end}
@@ -108,13 +116,14 @@ class ExponentialDecay(TeacherForcingSchedule):
 
 @keras.saving.register_keras_serializable(package="kseq")
 class InverseSigmoidDecay(TeacherForcingSchedule):
-    """Stays near 1, falls, and levels out: k / (k + exp(step / k)).
+    """Decays along an inverse sigmoid: k / (k + exp(step / k)).
 
     Args:
-        k: How slow it is, 1 or more: at k ln k updates the ratio is a half.
-        end: Ratio it never falls below. Default 0.0.
+        k: Time constant, 1 or more. After k ln k updates the ratio is 0.5.
+        end: Minimum ratio. Default: 0.0.
 
     Raises:
+        TypeError: If `k` is not a number.
         ValueError: If `k` is below 1 or `end` outside [0, 1].
 
     Example:
@@ -125,19 +134,20 @@ class InverseSigmoidDecay(TeacherForcingSchedule):
     """
 
     def __init__(self, k: float, end: float = 0.0) -> None:
-        self.k = _positive("k", k)
+        check_number("k", k, 1)
+        self.k = k
         self.end = check_ratio("end", end)
 
     def __call__(self, step: Any) -> Any:
-        # As a sigmoid, which does not overflow.
-        passed = ops.cast(step, "float32") / self.k
-        return ops.maximum(ops.sigmoid(math.log(self.k) - passed), self.end)
+        # Equal to the formula, but without its overflow.
+        time = ops.cast(step, "float32") / self.k
+        return ops.maximum(ops.sigmoid(math.log(self.k) - time), self.end)
 
     def get_config(self) -> dict[str, Any]:
         return {"k": self.k, "end": self.end}
 
 
-_BY_NAME: dict[str, Any] = {
+_SCHEDULES: dict[str, Any] = {
     "linear": LinearDecay,
     "exponential": ExponentialDecay,
     "inverse_sigmoid": InverseSigmoidDecay,
@@ -145,17 +155,17 @@ _BY_NAME: dict[str, Any] = {
 
 
 def teacher_forcing(value: Any) -> Any:
-    """Returns a ratio or a schedule from what a command line can say.
+    """Returns a ratio or a schedule, also from the text of a command line.
 
     Args:
-        value: A number in [0, 1], or it as a string; `"linear:STEPS[:END]"`,
-            `"exponential:BASE[:END]"`, `"inverse_sigmoid:K[:END]"`; or a schedule.
+        value: A number in [0, 1], also as a string; `"linear:STEPS[:END]"`,
+            `"exponential:BASE[:END]"` or `"inverse_sigmoid:K[:END]"`; or a schedule.
 
     Returns:
         A float or a `TeacherForcingSchedule`.
 
     Raises:
-        ValueError: If it is something else, or a number in it is out of range.
+        ValueError: If the value is invalid, or a number in it is out of range.
 
     Example:
         >>> from kseq.teacher_forcing import teacher_forcing
@@ -166,7 +176,7 @@ def teacher_forcing(value: Any) -> Any:
     if isinstance(value, TeacherForcingSchedule):
         return value
     name, *numbers = str(value).split(":")
-    if name not in _BY_NAME:
+    if name not in _SCHEDULES:
         return check_ratio("teacher_forcing_ratio", value)
     if len(numbers) not in (1, 2):
         raise ValueError(
@@ -177,18 +187,21 @@ def teacher_forcing(value: Any) -> Any:
         first, *end = (float(number) for number in numbers)
     except ValueError:
         raise ValueError(
-            f"`teacher_forcing_ratio` must have numbers after its name. "
+            f"`teacher_forcing_ratio` must have numbers after {name!r}. "
             f"Received: {value!r}."
         ) from None
-    return _BY_NAME[name](first, **({"end": end[0]} if end else {}))
+    return _SCHEDULES[name](first, **({"end": end[0]} if end else {}))
 
 
 def check_ratio(name: str, value: Any) -> float:
-    """Returns a ratio as a float, or raises ValueError unless it is in [0, 1].
+    """Returns a ratio as a float, also from a string.
 
     Args:
-        name: Name of the argument, for the error.
-        value: What the caller gave.
+        name: Name of the argument.
+        value: Value that the caller passed.
+
+    Raises:
+        ValueError: If the value is not a number in [0, 1].
     """
     try:
         ratio = float(value)
@@ -197,9 +210,3 @@ def check_ratio(name: str, value: Any) -> float:
     if not 0 <= ratio <= 1:
         raise ValueError(f"`{name}` must be a number in [0, 1]. Received: {value!r}.")
     return ratio
-
-
-def _positive(name: str, value: Any) -> Any:
-    if not value >= 1:
-        raise ValueError(f"`{name}` must be >= 1. Received: {value!r}.")
-    return value

@@ -325,7 +325,7 @@ def test_several_files_of_a_side_are_one_corpus(
         (["--optimizer", "sgd", "--beta-1", "0.5"], "'sgd' has no --beta-1"),
         (["--teacher-forcing-ratio", "cosine:9"], "--teacher-forcing-ratio"),
         (["--learning-rate", "0"], "--learning-rate must be a finite number"),
-        (["--table", "t.tsv"], "training data must be given by one of"),
+        (["--table", "t.tsv"], "Specify the training data with one of"),
         (["--config", "missing.yaml"], "missing.yaml"),
         (["--dropout", "0.2"], "--dropout acts between layers"),
     ],

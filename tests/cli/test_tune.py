@@ -24,7 +24,7 @@ def test_a_sweep_resumes_and_its_best_model_translates(
         *("tune", "-s", texts / "train.source", "-t", texts / "train.target"),
         *("-vs", texts / "dev.source", "-vt", texts / "dev.target", "-o", folder),
         *("--space", space, "--tuner", "grid", "--objective", "perplexity"),
-        *("--epochs", 1, "--batch-size", 60, "--quiet", "--json"),
+        *("--max-epochs", 1, "--batch-size", 60, "--quiet", "--json"),
     )
     first = kseq(*call, "--plot", tmp_path / "sweep.png")
     assert first.status == 0, first.err

@@ -69,14 +69,20 @@ def test_a_dict_makes_the_settings_anew(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"batch_size": 0}, r"`batch_size` must be at least 1. Received: 0"),
-        ({"seed": -1}, r"`seed` must be at least 0. Received: -1"),
-        ({"max_seconds": float("nan")}, r"`max_seconds` must be at least 0"),
-        ({"plateau_factor": 2}, r"`plateau_factor` must be in \[1e-06, 1\]"),
+        (
+            {"batch_size": 0},
+            r"`batch_size` must be an integer of at least 1. Received: 0",
+        ),
+        ({"seed": -1}, r"`seed` must be an integer of at least 0. Received: -1"),
+        (
+            {"max_seconds": float("nan")},
+            r"`max_seconds` must be a number of at least 0, or None",
+        ),
+        ({"plateau_factor": 2}, r"`plateau_factor` must be a number in \[1e-06, 1\]"),
         ({"optimizer": "adamm"}, r"`optimizer` must be one of 'adam', .*'adamm'"),
         ({"schedule": "linear"}, r"`schedule` must be one of 'plateau', .*'linear'"),
         ({"dtype": "float16"}, r"`dtype` must be one of 'float32', .*'float16'"),
-        ({"metrics": ()}, r"`metrics` must name one metric"),
+        ({"metrics": ()}, r"`metrics` must name at least one metric"),
         ({"metrics": ["blue"]}, r"`metrics` must be one of .*'bleu'.*'blue'"),
         (
             {"optimized_metric": "bleu"},
@@ -88,14 +94,20 @@ def test_a_dict_makes_the_settings_anew(
         ({"decay_rate": 0.5}, r"`decay_rate` needs schedule='step'"),
         ({"end_learning_rate": 0.1}, r"`end_learning_rate` needs schedule='cosine'"),
         ({"clipvalue_per_token": 2}, r"`clipvalue_per_token` needs gradient='sum'"),
-        ({"decode_pairs": 9}, r"`decode_pairs` needs one of bleu, .*Received: 9"),
-        ({"beam_width": 2}, r"`beam_width` needs one of bleu, .*Received: 2"),
+        ({"decode_pairs": 9}, r"`decode_pairs` needs one of 'bleu', .*Received: 9"),
+        ({"beam_width": 2}, r"`beam_width` needs one of 'bleu', .*Received: 2"),
         ({"show_every": 9}, r"`show_every` needs `show_sources`"),
         ({"teacher_forcing_coin": "batch"}, r"needs a `teacher_forcing_ratio` below 1"),
         ({"partial_parameters": True}, r"`partial_parameters` needs `parameters`"),
-        ({"schedule": "inverse_sqrt"}, r"'inverse_sqrt' needs `half_life`"),
-        ({"schedule": "step", "decay_steps": 9}, r"'step' needs `decay_rate`"),
-        ({"schedule": "cosine"}, r"'cosine' needs `decay_steps`"),
+        (
+            {"schedule": "inverse_sqrt"},
+            r"`half_life` is required with schedule='inverse_sqrt'",
+        ),
+        (
+            {"schedule": "step", "decay_steps": 9},
+            r"`decay_rate` is required with schedule='step'",
+        ),
+        ({"schedule": "cosine"}, r"`decay_steps` is required with schedule='cosine'"),
     ],
 )
 def test_values_that_do_not_fit_are_refused(given: Any, message: str) -> None:
@@ -106,14 +118,29 @@ def test_values_that_do_not_fit_are_refused(given: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"batch_size": 2.5}, r"`batch_size` must be an integer. Received: 2.5"),
-        ({"batch_size": True}, r"`batch_size` must be an integer. Received: True"),
-        ({"learning_rate": "high"}, r"`learning_rate` must be a number. .*'high'"),
-        ({"learning_rate": True}, r"`learning_rate` must be a number"),
+        (
+            {"batch_size": 2.5},
+            r"`batch_size` must be an integer of at least 1. Received: 2.5",
+        ),
+        (
+            {"batch_size": True},
+            r"`batch_size` must be an integer of at least 1. Received: True",
+        ),
+        (
+            {"learning_rate": "high"},
+            r"`learning_rate` must be a finite number > 0. .*'high'",
+        ),
+        (
+            {"learning_rate": True},
+            r"`learning_rate` must be a finite number > 0. .*True",
+        ),
         ({"nesterov": 1}, r"`nesterov` must be True or False. Received: 1"),
         ({"metrics": "bleu"}, r"`metrics` must be a list of strings. .*'bleu'"),
         ({"freeze": [1]}, r"`freeze` must be a list of strings"),
-        ({"max_updates": "9"}, r"`max_updates` must be an integer or None"),
+        (
+            {"max_updates": "9"},
+            r"`max_updates` must be an integer of at least 1, or None",
+        ),
     ],
 )
 def test_values_of_another_type_are_refused(given: Any, message: str) -> None:
@@ -203,9 +230,12 @@ def test_checkpoints_are_counted_in_updates_or_in_epochs() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, r"training data must be given by one of `source` and .*Received: none"),
-        ({**PARALLEL, "table": "t"}, r"training data .*Received: parallel, table"),
-        ({"table": "t", "prepared": "p"}, r"training data .*Received: table, prepared"),
+        ({}, r"Specify the training data with one of `source` and .*Received: none"),
+        ({**PARALLEL, "table": "t"}, r"training data with .*Received: parallel, table"),
+        (
+            {"table": "t", "prepared": "p"},
+            r"training data with .*Received: table, prepared",
+        ),
     ],
 )
 def test_data_are_told_once(given: Any, message: str) -> None:
@@ -214,15 +244,18 @@ def test_data_are_told_once(given: Any, message: str) -> None:
 
 
 def test_validation_data_are_told_once() -> None:
-    with pytest.raises(ValueError, match="validation data must be given by one of"):
+    with pytest.raises(ValueError, match="Specify the validation data with one of"):
         DataSettings(**PARALLEL).validation_kind  # noqa: B018
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"source": ["a"]}, "`source` and `target` go together"),
-        ({"validation_target": ["a"]}, "`validation_source` and .* go together"),
+        ({"source": ["a"]}, "`source` and `target` must be passed together"),
+        (
+            {"validation_target": ["a"]},
+            "`validation_source` and .* must be passed together",
+        ),
         ({**PARALLEL, "source_column": "x"}, "`source_column` needs `table`"),
         ({**PARALLEL, "table_header": False}, "`table_header` needs `table`"),
         ({**PARALLEL, "source_symbols": "s"}, "`source_symbols` needs `ctf`"),
@@ -231,7 +264,7 @@ def test_validation_data_are_told_once() -> None:
             {"corpus": "cmudict", "target_language": "de"},
             "`target_language` needs corpus='multi30k'",
         ),
-        ({"ctf": "c"}, "`ctf` needs `source_symbols`"),
+        ({"ctf": "c"}, "`source_symbols` is required with `ctf`"),
         ({**PARALLEL, "symbols_vocab": True}, "`symbols_vocab` needs `ctf`"),
         *(
             (
@@ -249,7 +282,7 @@ def test_validation_data_are_told_once() -> None:
         ),
         (
             {**PARALLEL, "shared_vocab": True, "source_vocab": "v"},
-            "`shared_vocab` must be False where a vocabulary is given",
+            "`shared_vocab` must be False with `source_vocab`",
         ),
         (
             {"prepared": "p", "lower_case": True},
@@ -261,10 +294,13 @@ def test_validation_data_are_told_once() -> None:
         ),
         (
             {**PARALLEL, "source_vocab": "v", "target_vocab": "w", "min_frequency": 2},
-            "`min_frequency` must be left out where both vocabularies are given",
+            "`min_frequency` must be left out with `source_vocab` and",
         ),
         ({"table": "t", "on_invalid": "skip"}, "`on_invalid` needs `source`"),
-        ({**PARALLEL, "min_frequency": 0}, "`min_frequency` must be at least 1"),
+        (
+            {**PARALLEL, "min_frequency": 0},
+            "`min_frequency` must be an integer of at least 1",
+        ),
         ({**PARALLEL, "overlong": "keep"}, "`overlong` must be one of 'drop'"),
         ({"corpus": "wmt"}, "`corpus` must be one of 'cmudict', 'multi30k'"),
     ],

@@ -221,7 +221,12 @@ def test_weight_decay_subtracts_a_part_of_every_weight() -> None:
             "`unit_gain` needs a `momentum`",
         ),
         ("sgd", {"nesterov": 1}, TypeError, "`nesterov` must be True or False"),
-        ("sgd", {"momentum": 1.0}, ValueError, r"`momentum` must be in \[0, 1\)"),
+        (
+            "sgd",
+            {"momentum": 1.0},
+            ValueError,
+            r"`momentum` must be a number in \[0, 1\)",
+        ),
         ("adam", {"beta_2": -0.1}, ValueError, "`beta_2` .*-0.1"),
         ("adam", {"epsilon": 0}, ValueError, "`epsilon` .*> 0"),
         ("adam", {"global_clipnorm": 0}, ValueError, "`global_clipnorm` .*> 0"),

@@ -294,7 +294,7 @@ def test_the_sizes_of_the_vocabularies_come_from_the_data(tmp_path: Path) -> Non
     [
         ({"optimizer": "sgd", "beta_1": 0.5}, "'sgd' has no `beta_1`"),
         ({"learning_rate": 0.0}, "`learning_rate` must be a finite number > 0"),
-        ({"momentum": 1.0, "optimizer": "sgd"}, "`momentum` must be in"),
+        ({"momentum": 1.0, "optimizer": "sgd"}, "`momentum` must be a number in"),
         (
             {"global_clipnorm": 1.0, "clipvalue": 1.0},
             "`global_clipnorm` and `clipvalue`",

@@ -28,7 +28,7 @@ def add_arguments(parser: Parser) -> None:
         "kseq tune -s FILE -t FILE -vs FILE -vt FILE -o FOLDER [--space FILE] [OPTIONS]"
     )
     parser.main_options = (
-        *("output", "space", "tuner", "objective", "max_trials", "epochs", "seed"),
+        *("output", "space", "tuner", "objective", "max_trials", "max_epochs", "seed"),
         *("batch_size", "overwrite", "plot", "json", "quiet", "source", "target"),
         *("validation_source", "validation_target", "table", "validation_table"),
         *("corpus", "tokenizer"),
@@ -71,7 +71,9 @@ def add_arguments(parser: Parser) -> None:
         help="maximum number of trials. Default: 10, or all with --tuner grid",
     )
     parser.add_argument(
-        "--epochs", type=int | None, help="number of epochs of each trial. Default: 10"
+        "--max-epochs",
+        type=int | None,
+        help="number of epochs of each trial. Default: 10",
     )
     parser.add_argument(
         "--batch-size",
@@ -116,7 +118,7 @@ def run(parser: Parser, argv: Sequence[str]) -> int:
         folder = folder.resolve()
     fixed = {
         name: arguments[name]
-        for name in ("epochs", "batch_size")
+        for name in ("max_epochs", "batch_size")
         if arguments[name] is not None
     }
     # keras-tuner and Keras print progress to stdout, which is for the result.

@@ -1,4 +1,4 @@
-"""What a user can choose: architecture, data and training, each checked when made."""
+"""Settings of architecture, data and training, as validated dataclasses."""
 
 from kseq.config.architecture import Seq2SeqConfig
 from kseq.config.data import DataSettings

@@ -1,11 +1,12 @@
-"""The data of a training run, and how they are tokenized."""
+"""The data of a training run and their tokenization, as one validated dataclass."""
 
 import dataclasses
+import functools
 from typing import Any, Literal
 
-from kseq.config.fields import as_plain_dict, check_types
+from kseq.config.fields import as_plain_dict, check_fields, field
 
-# Of these a resumed run compares the content, not the path. The data, read each time:
+# Files whose content a resumed run compares, not their paths. Each run reads these:
 DATA_FILES = (
     "source",
     "target",
@@ -20,7 +21,7 @@ DATA_FILES = (
     "data",
     "prepared",
 )
-# And what is read only when a run begins.
+# Only a new run reads these:
 START_FILES = (
     "source_vocab",
     "target_vocab",
@@ -29,10 +30,17 @@ START_FILES = (
     "target_embeddings",
 )
 
+_TABLES = ("table", "validation_table")
+_CTFS = ("ctf", "validation_ctf")
+_MULTI30K = {"corpus": ("multi30k",)}
+# Prepared data are tokenized already; the symbols of a CTF file are its tokens.
+_token_field = functools.partial(field, without=("prepared", "symbols_vocab"))
+_length_field = functools.partial(field, minimum=1, without=("prepared",))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """The data of a training run, and how they are tokenized.
+    """The data of a training run, and their tokenization.
 
     Specify the training data with one of: parallel text (`source` and `target`),
     `table`, `ctf`, `corpus`, or `prepared`, a folder of `kseq data prepare`. Specify
@@ -48,7 +56,7 @@ class DataSettings:
         source_column: Name of the source column, or its index from 0 in a table without
             a header. Default: `"source"`, or 0.
         target_column: Name or index of the target column. Default: `"target"`, or 1.
-        table_header: Whether the first row of a table names the columns. Default True.
+        table_header: Whether the first row of a table names the columns. Default: True.
         ctf: File in CNTK's text format.
         validation_ctf: File in CNTK's text format to validate on.
         source_symbols: File with the source symbols of a CTF file, one a line.
@@ -56,7 +64,7 @@ class DataSettings:
             symbols.
         symbols_vocab: Make the vocabularies from `source_symbols` and
             `target_symbols`, with all symbols (see `kseq.data.ctf_vocabulary`).
-            Default False: from the training data.
+            Default: False: from the training data.
         corpus: Public corpus, `"cmudict"` or `"multi30k"`. It is downloaded, or read
             from `data`.
         data: Folder with the files of `corpus`. Default: they are downloaded.
@@ -69,18 +77,18 @@ class DataSettings:
             `"bpe:SIZE"`. (The default of `"cmudict"` is characters and whitespace.)
         source_tokenizer: Tokenizer of the sources. Default: `tokenizer`.
         target_tokenizer: Tokenizer of the targets. Default: `tokenizer`.
-        lower_case: Convert texts to lower case. Default False.
+        lower_case: Convert texts to lower case. Default: False.
         source_vocab: File of the source vocabulary, JSON. Default: built from the
             training data.
         target_vocab: File of the target vocabulary, JSON. Default: built from the
             training data.
-        shared_vocab: Build one vocabulary for both sides. Default False.
+        shared_vocab: Build one vocabulary for both sides. Default: False.
         min_frequency: Minimum number of occurrences of a token in the training data.
-            Default 1.
+            Default: 1.
         max_vocab_size: Maximum number of tokens in a vocabulary, without the special
             ones. Default: no limit.
-        max_source_length: Maximum number of source tokens. Default 100.
-        max_target_length: Maximum number of target tokens. Default 100.
+        max_source_length: Maximum number of source tokens. Default: 100.
+        max_target_length: Maximum number of target tokens. Default: 100.
         overlong: Longer training pairs: `"drop"` (default) or `"truncate"`.
         on_invalid: Lines that are not UTF-8: `"error"` (default) or `"skip"`.
 
@@ -101,167 +109,90 @@ class DataSettings:
     validation_target: tuple[str, ...] = ()
     table: str | None = None
     validation_table: str | None = None
-    source_column: str | None = None
-    target_column: str | None = None
-    table_header: bool = True
+    source_column: str | None = field(None, needs=_TABLES)
+    target_column: str | None = field(None, needs=_TABLES)
+    table_header: bool = field(True, needs=_TABLES)
     ctf: str | None = None
     validation_ctf: str | None = None
-    source_symbols: str | None = None
-    target_symbols: str | None = None
-    symbols_vocab: bool = False
+    source_symbols: str | None = field(None, needs=_CTFS, required=True)
+    target_symbols: str | None = field(None, needs=_CTFS)
+    symbols_vocab: bool = field(False, needs="ctf")
     corpus: Literal["cmudict", "multi30k"] | None = None
-    data: str | None = None
-    source_language: str | None = None
-    target_language: str | None = None
+    data: str | None = field(None, needs="corpus")
+    source_language: str | None = field(None, needs=_MULTI30K)
+    target_language: str | None = field(None, needs=_MULTI30K)
     prepared: str | None = None
-    tokenizer: str | None = None
-    source_tokenizer: str | None = None
-    target_tokenizer: str | None = None
-    lower_case: bool = False
-    source_vocab: str | None = None
-    target_vocab: str | None = None
-    shared_vocab: bool = False
-    min_frequency: int = 1
-    max_vocab_size: int | None = None
-    max_source_length: int = 100
-    max_target_length: int = 100
-    overlong: Literal["drop", "truncate"] = "drop"
-    on_invalid: Literal["error", "skip"] = "error"
+    tokenizer: str | None = _token_field(None)
+    source_tokenizer: str | None = _token_field(None)
+    target_tokenizer: str | None = _token_field(None)
+    lower_case: bool = _token_field(False)
+    source_vocab: str | None = _token_field(None)
+    target_vocab: str | None = _token_field(None)
+    shared_vocab: bool = _token_field(False)
+    min_frequency: int = _token_field(1, minimum=1)
+    max_vocab_size: int | None = _token_field(None, minimum=1)
+    max_source_length: int = _length_field(100)
+    max_target_length: int = _length_field(100)
+    overlong: Literal["drop", "truncate"] = field("drop", without=("prepared",))
+    on_invalid: Literal["error", "skip"] = field(
+        "error", needs=("source", "validation_source")
+    )
 
     def __post_init__(self) -> None:
-        check_types(self)
-        for name in (
-            "min_frequency",
-            "max_vocab_size",
-            "max_source_length",
-            "max_target_length",
-        ):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"`{name}` must be at least 1. Received: {value}.")
-        self._check_pairs()
+        check_fields(self)
+        for prefix in ("", "validation_"):
+            sides = [getattr(self, f"{prefix}{side}") for side in ("source", "target")]
+            if bool(sides[0]) != bool(sides[1]):
+                raise ValueError(
+                    f"`{prefix}source` and `{prefix}target` must be passed together. "
+                    "Received: one of them."
+                )
+        if self.source_vocab and self.target_vocab:
+            defaults = {"min_frequency": 1, "max_vocab_size": None}
+            for name, default in defaults.items():
+                if getattr(self, name) != default:
+                    raise ValueError(
+                        f"`{name}` must be left out with `source_vocab` and "
+                        f"`target_vocab`. Received: {getattr(self, name)}."
+                    )
+        if self.shared_vocab and (self.source_vocab or self.target_vocab):
+            raise ValueError(
+                "`shared_vocab` must be False with `source_vocab` or `target_vocab`. "
+                "Received: True. To share a vocabulary file, pass it as both."
+            )
 
     @property
     def kind(self) -> str:
-        """Which data it is: parallel, table, ctf, corpus or prepared."""
+        """Kind of the training data: parallel, table, ctf, corpus or prepared."""
         return self._kind("")
 
     @property
     def validation_kind(self) -> str:
-        """Which data it is validated on: parallel, table, ctf or corpus."""
+        """Kind of the validation data: parallel, table, ctf or corpus."""
         return self._kind("validation_")
 
     def _kind(self, prefix: str) -> str:
-        told = {
+        values = {
             "parallel": getattr(self, f"{prefix}source")
             or getattr(self, f"{prefix}target"),
             "table": getattr(self, f"{prefix}table"),
             "ctf": getattr(self, f"{prefix}ctf"),
         }
-        kinds = [kind for kind, value in told.items() if value]
+        kinds = [kind for kind, value in values.items() if value]
         if not prefix:
             kinds += [k for k in ("corpus", "prepared") if getattr(self, k)]
         elif not kinds and self.corpus:
             kinds = ["corpus"]
         if len(kinds) != 1:
-            choices = [f"`{prefix}source` and `{prefix}target`"]
-            choices += [f"`{prefix}table`", f"`{prefix}ctf`", "`corpus`"]
-            choices += [] if prefix else ["`prepared`"]
+            valid = [f"`{prefix}source` and `{prefix}target`"]
+            valid += [f"`{prefix}table`", f"`{prefix}ctf`", "`corpus`"]
+            valid += [] if prefix else ["`prepared`"]
             raise ValueError(
-                f"The {'validation' if prefix else 'training'} data must be given by "
-                f"one of {', '.join(choices)}. Received: {', '.join(kinds) or 'none'}."
+                f"Specify the {'validation' if prefix else 'training'} data with one "
+                f"of {', '.join(valid)}. Received: {', '.join(kinds) or 'none'}."
             )
         return kinds[0]
 
-    def _check_pairs(self) -> None:
-        """Refuses what would have no effect, and halves."""
-        for prefix in ("", "validation_"):
-            sides = [getattr(self, f"{prefix}{side}") for side in ("source", "target")]
-            if bool(sides[0]) != bool(sides[1]):
-                raise ValueError(
-                    f"`{prefix}source` and `{prefix}target` go together. Received one "
-                    "of them."
-                )
-        tables = self.table or self.validation_table
-        ctfs = self.ctf or self.validation_ctf
-        needs = {
-            "source_column": (tables, "`table`"),
-            "target_column": (tables, "`table`"),
-            "source_symbols": (ctfs, "`ctf`"),
-            "target_symbols": (ctfs, "`ctf`"),
-            "data": (self.corpus, "`corpus`"),
-            "source_language": (self.corpus == "multi30k", "corpus='multi30k'"),
-            "target_language": (self.corpus == "multi30k", "corpus='multi30k'"),
-        }
-        for name, (effective, need) in needs.items():
-            if getattr(self, name) is not None and not effective:
-                raise ValueError(
-                    f"`{name}` needs {need}. Received: {getattr(self, name)!r}."
-                )
-        if not self.table_header and not tables:
-            raise ValueError("`table_header` needs `table`. Received: False.")
-        if ctfs and not self.source_symbols:
-            raise ValueError("`ctf` needs `source_symbols`, the symbols by index.")
-        if self.symbols_vocab and not self.ctf:
-            raise ValueError("`symbols_vocab` needs `ctf`. Received: True.")
-        self._check_vocabularies()
-
-    def _check_vocabularies(self) -> None:
-        """Refuses choices of tokens where these are given already."""
-        given = [
-            field.name
-            for field in dataclasses.fields(self)
-            if field.name in _OF_TEXTS and getattr(self, field.name) != field.default
-        ]
-        if self.prepared and given:
-            raise ValueError(
-                f"`{given[0]}` must be left out with `prepared`, whose texts are ids "
-                f"already. Received: {getattr(self, given[0])!r}."
-            )
-        for name in _OF_VOCABULARIES:
-            if self.symbols_vocab and name in given:
-                raise ValueError(
-                    f"`{name}` must be left out with `symbols_vocab`, whose symbols "
-                    f"are the tokens. Received: {getattr(self, name)!r}."
-                )
-        for name in ("min_frequency", "max_vocab_size"):
-            if self.source_vocab and self.target_vocab and name in given:
-                raise ValueError(
-                    f"`{name}` must be left out where both vocabularies are given. "
-                    f"Received: {getattr(self, name)}."
-                )
-        if self.on_invalid != "error" and not self.source + self.validation_source:
-            raise ValueError(
-                "`on_invalid` needs `source` and `target`, lines of text. Received: "
-                f"{self.on_invalid!r}."
-            )
-        if self.shared_vocab and (self.source_vocab or self.target_vocab):
-            raise ValueError(
-                "`shared_vocab` must be False where a vocabulary is given; to share "
-                "it, give it as both `source_vocab` and `target_vocab`."
-            )
-
     def to_dict(self) -> dict[str, Any]:
-        """Returns every setting, as JSON and YAML can hold it."""
+        """Returns every setting as a value that JSON and YAML can hold."""
         return as_plain_dict(self)
-
-
-# Settings that have no effect with `symbols_vocab`.
-_OF_VOCABULARIES = (
-    "tokenizer",
-    "source_tokenizer",
-    "target_tokenizer",
-    "lower_case",
-    "source_vocab",
-    "target_vocab",
-    "shared_vocab",
-    "min_frequency",
-    "max_vocab_size",
-)
-# Settings that have no effect with `prepared`.
-_OF_TEXTS = (
-    *_OF_VOCABULARIES,
-    "max_source_length",
-    "max_target_length",
-    "overlong",
-)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from kseq.config.architecture import Seq2SeqConfig
+from kseq.config.checks import check_choice
 
 PRESETS: dict[str, dict[str, Any]] = {
     "addition": {
@@ -60,16 +61,16 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset(name: str, **changes: Any) -> Seq2SeqConfig:
-    """Returns the architecture of a well-known system, to train as you like.
+    """Returns the architecture of a well-known system.
 
-    With the sizes of the vocabularies that come with it:
+    The vocabularies have the sizes of the original system:
 
     - `"addition"`, 150,544 parameters: the addition example of Keras's documentation,
-      with a decoder that starts from the encoder's state; 16 tokens a side.
+      with a decoder that starts from the encoder's state; 16 tokens on each side.
     - `"sockeye-seqcopy"`, 51,663: the sequence copy tutorial of Sockeye 1; 11 symbols.
     - `"cntk-g2p"`, 474,822: the grapheme-to-phoneme example of CNTK 599A, with two
-      layers, the upper decoder layer starting from zeros; 69 shared symbols. CNTK
-      reverses the whole source, here `</s>` stays last.
+      layers, where the upper decoder layer starts from zeros; 69 shared symbols. CNTK
+      reverses the whole source; kseq leaves `</s>` last.
     - `"pytorch-multi30k"`, 13,890,821: the first of the well-known PyTorch
       sequence-to-sequence tutorials, German to English. PyTorch counts 13,899,013: it
       has two bias vectors where Keras has one, 4 * 512 numbers in each of 4 layers.
@@ -77,7 +78,7 @@ def preset(name: str, **changes: Any) -> Seq2SeqConfig:
 
     Args:
         name: One of the names above.
-        **changes: Fields of `Seq2SeqConfig` and their own values, such as
+        **changes: Fields of `Seq2SeqConfig` with other values, such as
             `source_vocab_size`.
 
     Returns:
@@ -94,9 +95,5 @@ def preset(name: str, **changes: Any) -> Seq2SeqConfig:
         >>> preset("addition", units=256).decoder.units
         256
     """
-    if name not in PRESETS:
-        raise ValueError(
-            f"`name` must be one of {', '.join(map(repr, PRESETS))}. "
-            f"Received: {name!r}."
-        )
+    check_choice("name", name, PRESETS)
     return Seq2SeqConfig.from_dict({**PRESETS[name], **changes})

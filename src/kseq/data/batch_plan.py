@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kseq.config.checks import check_boolean, check_integer
+from kseq.config.checks import check_boolean, check_choice, check_integer
 from kseq.data.batches import Indices
 from kseq.data.buckets import Buckets, assign_buckets, check_buckets, check_lengths
 
@@ -246,9 +246,5 @@ def check_batch(batch_size: Any, batch_type: Any) -> tuple[int, str]:
         TypeError: if the size is not an integer.
         ValueError: if the size is below 1 or the type is unknown.
     """
-    if batch_type not in BATCH_TYPES:
-        raise ValueError(
-            f"`batch_type` must be one of {', '.join(map(repr, BATCH_TYPES))}. "
-            f"Received: {batch_type!r}."
-        )
+    check_choice("batch_type", batch_type, BATCH_TYPES)
     return check_integer("batch_size", batch_size, 1), str(batch_type)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kseq.config.checks import check_integer
+from kseq.config.checks import check_choice, check_integer
 from kseq.data.batches import Indices, row_lengths
 from kseq.data.corpora.corpus import Corpus
 from kseq.data.examples import Examples
@@ -219,11 +219,7 @@ def encode_chunks(
     for name, limit in limits.items():
         if limit is not None:
             check_integer(name, limit, 1)
-    if overlong not in OVERLONG:
-        raise ValueError(
-            f"`overlong` must be one of {', '.join(map(repr, OVERLONG))}. "
-            f"Received: {overlong!r}."
-        )
+    check_choice("overlong", overlong, OVERLONG)
     if not isinstance(pairs, Iterable):
         raise TypeError(
             "`pairs` must be an iterable of (source, target) strings. Received: "

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kseq.config.checks import INT32_MAX, check_integer, check_number
+from kseq.config.checks import INT32_MAX, check_choice, check_integer, check_number
 from kseq.decoding.search import (
     Search,
     SearchInputs,
@@ -155,12 +155,7 @@ class BeamSearch(Search):
             "length_penalty_beta", length_penalty_beta
         )
         self.coverage_penalty = check_number("coverage_penalty", coverage_penalty)
-        if stop not in STOPS:
-            raise ValueError(
-                f"`stop` must be one of {', '.join(map(repr, STOPS))}. "
-                f"Received: {stop!r}."
-            )
-        self.stop = stop
+        self.stop = check_choice("stop", stop, STOPS)
         self.prune = None if prune is None else check_number("prune", prune)
 
     @property

@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from kseq.config.checks import check_choice
 from kseq.decoding.step_function import Step
 
 AVERAGINGS = ("linear", "log_linear")
@@ -33,11 +34,7 @@ def average_distributions(logits: Sequence[Any], averaging: str) -> Any:
         >>> np.exp(average_distributions([sure, unsure], "log_linear")).round(2)
         array([[0.75, 0.25]], dtype=float32)
     """
-    if averaging not in AVERAGINGS:
-        raise ValueError(
-            f"`averaging` must be one of {', '.join(map(repr, AVERAGINGS))}. "
-            f"Received: {averaging!r}."
-        )
+    check_choice("averaging", averaging, AVERAGINGS)
     log_probs = tf.stack([tf.nn.log_softmax(tf.cast(x, tf.float32)) for x in logits])
     if averaging == "linear":
         return tf.reduce_logsumexp(log_probs, axis=0) - tf.math.log(float(len(logits)))

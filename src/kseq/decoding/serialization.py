@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from kseq.config.checks import one_of
 from kseq.decoding.beam import BeamSearch
 from kseq.decoding.greedy import Greedy
 from kseq.decoding.sampling import Sampling
@@ -36,7 +37,7 @@ def get(search: Any) -> Search:
         3
     """
     message = (
-        f"`search` must be one of {', '.join(map(repr, SEARCHES))}, a dict of "
+        f"`search` must be {one_of(SEARCHES)}, a dict of "
         "`class_name` and `config`, or a kseq.decoding.Search."
     )
     if isinstance(search, Search):

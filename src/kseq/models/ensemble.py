@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kseq.config.architecture import Seq2SeqConfig
+from kseq.config.checks import check_choice
 from kseq.decoding import Hypotheses
 from kseq.decoding.ensembles import AVERAGINGS
 from kseq.models.compiled_functions import CompiledCache
@@ -55,11 +56,7 @@ class Ensemble:
                 )
         if not models:
             raise ValueError("`models` must hold at least one model. Received: none.")
-        if averaging not in AVERAGINGS:
-            raise ValueError(
-                f"`averaging` must be one of {', '.join(map(repr, AVERAGINGS))}. "
-                f"Received: {averaging!r}."
-            )
+        check_choice("averaging", averaging, AVERAGINGS)
         for name in ("source_vocab_size", "source_feature_dim", "target_vocab_size"):
             values = [getattr(model.config, name) for model in models]
             if len(set(values)) > 1:

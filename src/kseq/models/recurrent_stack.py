@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from kseq.config.architecture import Seq2SeqConfig, Side
+from kseq.config.architecture import Seq2SeqConfig, SideConfig
 from kseq.layers import (
     AdditiveAttention,
     Attention,
@@ -43,7 +43,7 @@ def cell_name(config: Seq2SeqConfig) -> str:
 
 
 def recurrent_layer(
-    config: Seq2SeqConfig, side: Side, units: int, name: str, dtype: Any
+    config: Seq2SeqConfig, side: SideConfig, units: int, name: str, dtype: Any
 ) -> keras.layers.RNN:
     """Makes a recurrent layer that returns its sequence and its states."""
     options: dict[str, Any] = {
@@ -127,7 +127,7 @@ def attention_layer(config: Seq2SeqConfig, name: str, dtype: Any) -> Attention |
 
 def input_layers(
     config: Seq2SeqConfig,
-    side: Side,
+    side: SideConfig,
     name: str,
     dtype: Any,
     shared: dict[str, keras.layers.Layer] | None = None,
@@ -184,7 +184,7 @@ def stabilizers(
 class Stack:
     """Residual connections and dropout between the recurrent layers of a side."""
 
-    def __init__(self, side: Side, name: str, dtype: Any) -> None:
+    def __init__(self, side: SideConfig, name: str, dtype: Any) -> None:
         self.additions: dict[int, keras.layers.Layer] = {}
         self.dropouts: dict[int, keras.layers.Layer] = {}
         for index in range(side.layers):

@@ -12,7 +12,7 @@ from kseq import metrics as kseq_metrics
 from kseq._compat.keras import sum_slices
 from kseq._compat.keras_training import TrainingLoop
 from kseq.config.architecture import Seq2SeqConfig
-from kseq.config.checks import check_boolean, check_integer, check_number
+from kseq.config.checks import check_boolean, check_choice, check_integer, check_number
 from kseq.distribution import explain_lost_worker, global_sum
 from kseq.losses import token_weights
 from kseq.models.inputs import convert_targets
@@ -112,16 +112,8 @@ class TrainingModel(TrainingLoop):
             teacher_forcing_ratio = check_ratio(
                 "teacher_forcing_ratio", teacher_forcing_ratio
             )
-        choices = {
-            "teacher_forcing_coin": (teacher_forcing_coin, COINS),
-            "gradient": (gradient, GRADIENTS),
-        }
-        for name, (value, valid) in choices.items():
-            if value not in valid:
-                raise ValueError(
-                    f"`{name}` must be one of {', '.join(map(repr, valid))}. "
-                    f"Received: {value!r}."
-                )
+        check_choice("teacher_forcing_coin", teacher_forcing_coin, COINS)
+        check_choice("gradient", gradient, GRADIENTS)
         check_boolean("free_running_evaluation", free_running_evaluation)
         if clipvalue_per_token is not None and not check_number(
             "clipvalue_per_token", clipvalue_per_token

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from kseq.config.checks import nearest_name
+from kseq.config.checks import check_choice, nearest_name
 from kseq.config.training import TrainingSettings
 
 
@@ -212,12 +212,7 @@ def _convert(name: str, text: Any) -> Any:
     if hyperparameter.default is None and word.lower() == "none":
         return None
     if hyperparameter.kind is str:
-        if word not in hyperparameter.choices:
-            raise ValueError(
-                f"`{name}` must be one of {', '.join(hyperparameter.choices)}. "
-                f"Received: {text!r}."
-            )
-        return word
+        return check_choice(name, word, hyperparameter.choices)
     if hyperparameter.kind is bool:
         if word.lower() not in ("true", "false"):
             raise ValueError(f"`{name}` must be true or false. Received: {text!r}.")

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kseq.config.checks import check_boolean
+from kseq.config.checks import check_boolean, check_choice
 from kseq.data import Vocabulary
 from kseq.data.corpora.corpus import Reading
 from kseq.data.corpora.lines import check_files, decode_line
@@ -246,10 +246,7 @@ def _find_embedding(model: Any, side: str) -> Any:
     """Returns the embedding layer of the source or the target."""
     if not isinstance(model, Seq2Seq):
         raise TypeError(f"`model` must be a kseq.Seq2Seq. Received: {model!r}.")
-    if side not in _SIDES:
-        raise ValueError(
-            f"`side` must be one of {', '.join(map(repr, _SIDES))}. Received: {side!r}."
-        )
+    check_choice("side", side, _SIDES)
     name = "encoder_embedding" if side == "source" else "decoder_embedding"
     for layer in model.layers:
         if layer.name in (name, "shared_embedding"):

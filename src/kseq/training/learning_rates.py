@@ -1,23 +1,13 @@
 """Learning rate schedules, as functions of the number of updates."""
 
-import math
-import numbers
 from typing import Any
 
 import keras
 from keras import ops
 
-from kseq.config.checks import check_integer
-
-# Options of each schedule besides the warm-up. True: the option is required.
-SCHEDULES: dict[str, dict[str, bool]] = {
-    "constant": {},
-    "plateau": {},
-    "inverse_time": {"half_life": True},
-    "inverse_sqrt": {"half_life": True},
-    "step": {"decay_steps": True, "decay_rate": True},
-    "cosine": {"decay_steps": True, "end_learning_rate": False},
-}
+from kseq.config.checks import check_integer, check_number
+from kseq.config.fields import check_values
+from kseq.config.training import TrainingSettings
 
 
 @keras.saving.register_keras_serializable(package="kseq")
@@ -47,8 +37,8 @@ class InverseSqrtDecay(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, learning_rate: float, half_life: float) -> None:
-        self.learning_rate = check_positive("learning_rate", learning_rate)
-        self.half_life = check_positive("half_life", half_life)
+        self.learning_rate = _check_positive("learning_rate", learning_rate)
+        self.half_life = _check_positive("half_life", half_life)
 
     def __call__(self, step: Any) -> Any:
         time = ops.cast(step, "float32") / self.half_life
@@ -85,10 +75,10 @@ class Plateau(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, learning_rate: float, factor: float = 1.0) -> None:
-        self.learning_rate = check_positive("learning_rate", learning_rate)
-        # In a compiled function a number would be a constant.
+        self.learning_rate = _check_positive("learning_rate", learning_rate)
+        # A variable, since a number would become a constant of the compiled function.
         self._factor = keras.Variable(
-            check_positive("factor", factor),
+            _check_positive("factor", factor),
             dtype="float32",
             trainable=False,
             aggregation="only_first_replica",
@@ -102,7 +92,7 @@ class Plateau(keras.optimizers.schedules.LearningRateSchedule):
 
     @factor.setter
     def factor(self, factor: float) -> None:
-        self._factor.assign(check_positive("factor", factor))
+        self._factor.assign(_check_positive("factor", factor))
 
     def reduce(self, factor: float) -> None:
         """Lowers the learning rate.
@@ -114,7 +104,7 @@ class Plateau(keras.optimizers.schedules.LearningRateSchedule):
             TypeError: If `factor` is not a number.
             ValueError: If `factor` is not in (0, 1).
         """
-        factor = check_positive("factor", factor)
+        factor = _check_positive("factor", factor)
         if factor >= 1:
             raise ValueError(f"`factor` must be below 1. Received: {factor}.")
         self._factor.assign(self._factor * factor)
@@ -155,7 +145,7 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, schedule: Any, steps: int) -> None:
         if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-            schedule = check_positive("schedule", schedule)
+            schedule = _check_positive("schedule", schedule)
         self.schedule = schedule
         self.steps = check_integer("steps", steps, 1)
 
@@ -180,7 +170,7 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_schedule(
-    name: str,
+    schedule: str,
     learning_rate: float,
     *,
     half_life: float | None = None,
@@ -194,7 +184,7 @@ def make_schedule(
     Schedules count updates, not batches, with accumulated gradients too.
 
     Args:
-        name: One of the following, at update t (from 0):
+        schedule: One of these.
 
             - `"constant"`: `learning_rate`.
             - `"plateau"`: a `Plateau`, which `kseq.train` lowers without improvement.
@@ -219,8 +209,8 @@ def make_schedule(
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If the name is unknown, or an option is out of range, missing, or
-            not an option of the schedule.
+        ValueError: If `schedule` is unknown, or if an option is out of range, missing,
+            or not an option of the schedule.
 
     Example:
         >>> from kseq.training import make_schedule
@@ -231,52 +221,44 @@ def make_schedule(
         >>> [round(float(schedule(step)), 2) for step in (0, 4, 9, 99)]
         [0.1, 0.5, 0.92, 0.5]
     """
-    if name not in SCHEDULES:
-        raise ValueError(
-            f"`name` must be one of {', '.join(map(repr, SCHEDULES))}. "
-            f"Received: {name!r}."
+    values = check_values(
+        TrainingSettings,
+        {
+            "schedule": schedule,
+            "learning_rate": learning_rate,
+            "half_life": half_life,
+            "decay_steps": decay_steps,
+            "decay_rate": decay_rate,
+            "end_learning_rate": end_learning_rate,
+            "warmup_steps": warmup_steps,
+        },
+    )
+    rate = values["learning_rate"]
+    result: Any = rate
+    if schedule == "plateau":
+        result = Plateau(rate)
+    elif schedule == "inverse_time":
+        result = keras.optimizers.schedules.InverseTimeDecay(
+            rate, values["half_life"], 1.0
         )
-    rate = check_positive("learning_rate", learning_rate)
-    warmup_steps = check_integer("warmup_steps", warmup_steps, 0)
-    options: dict[str, Any] = {
-        "half_life": half_life,
-        "decay_steps": decay_steps,
-        "decay_rate": decay_rate,
-        "end_learning_rate": end_learning_rate,
-    }
-    _check_options(name, options)
-    steps = options["decay_steps"]
-    if steps is not None:
-        steps = check_integer("decay_steps", steps, 1)
-    for option in ("half_life", "decay_rate"):
-        if options[option] is not None:
-            options[option] = check_positive(option, options[option])
-    schedule: Any = rate
-    if name == "plateau":
-        schedule = Plateau(rate)
-    elif name == "inverse_time":
-        schedule = keras.optimizers.schedules.InverseTimeDecay(
-            rate, options["half_life"], 1.0
+    elif schedule == "inverse_sqrt":
+        result = InverseSqrtDecay(rate, values["half_life"])
+    elif schedule == "step":
+        result = keras.optimizers.schedules.ExponentialDecay(
+            rate, values["decay_steps"], values["decay_rate"], staircase=True
         )
-    elif name == "inverse_sqrt":
-        schedule = InverseSqrtDecay(rate, options["half_life"])
-    elif name == "step":
-        if options["decay_rate"] >= 1:
-            raise ValueError(f"`decay_rate` must be in (0, 1). Received: {decay_rate}.")
-        schedule = keras.optimizers.schedules.ExponentialDecay(
-            rate, steps, options["decay_rate"], staircase=True
-        )
-    elif name == "cosine":
-        end = check_positive(
-            "end_learning_rate", options["end_learning_rate"] or 0.0, or_zero=True
-        )
+    elif schedule == "cosine":
+        end = values["end_learning_rate"] or 0.0
         if end > rate:
             raise ValueError(
                 f"`end_learning_rate` must be at most `learning_rate`, {rate}. "
                 f"Received: {end}."
             )
-        schedule = keras.optimizers.schedules.CosineDecay(rate, steps, alpha=end / rate)
-    return Warmup(schedule, warmup_steps) if warmup_steps else schedule
+        result = keras.optimizers.schedules.CosineDecay(
+            rate, values["decay_steps"], alpha=end / rate
+        )
+    steps = values["warmup_steps"]
+    return Warmup(result, steps) if steps else result
 
 
 def find_plateau(schedule: Any) -> Plateau | None:
@@ -298,37 +280,5 @@ def find_plateau(schedule: Any) -> Plateau | None:
     return schedule if isinstance(schedule, Plateau) else None
 
 
-def check_positive(name: str, value: Any, or_zero: bool = False) -> float:
-    """Returns an argument as a float after checking that it is above 0.
-
-    Args:
-        name: Name of the argument.
-        value: Value of the argument.
-        or_zero: Allow 0. Default: False.
-
-    Raises:
-        TypeError: If the value is not a number.
-        ValueError: If the value is not finite or not above 0.
-    """
-    wanted = f"`{name}` must be a finite number {'of 0 or more' if or_zero else '> 0'}."
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{wanted} Received: {value!r}.")
-    number = float(value)
-    if not 0 <= number < math.inf or not (number or or_zero):
-        raise ValueError(f"{wanted} Received: {value}.")
-    return number
-
-
-def _check_options(name: str, given: dict[str, Any]) -> None:
-    """Raises ValueError for unknown or missing options of a schedule."""
-    options = SCHEDULES[name]
-    for option, value in given.items():
-        if value is not None and option not in options:
-            valid = ", ".join(f"`{each}`" for each in [*options, "warmup_steps"])
-            owners = [repr(each) for each in SCHEDULES if option in SCHEDULES[each]]
-            raise ValueError(
-                f"`{option}` is for the schedule {' or '.join(owners)}. The options of "
-                f"{name!r} are: {valid}. Received: {option}={value!r}."
-            )
-        if value is None and options.get(option):
-            raise ValueError(f"The schedule {name!r} needs `{option}`.")
+def _check_positive(name: str, value: Any) -> float:
+    return check_number(name, value, above=0)

@@ -8,8 +8,9 @@ from keras import ops
 
 from kseq._compat.keras import sum_slices
 from kseq._compat.keras_optimizers import ScheduleByUpdates, variable_index
-from kseq.config.checks import check_boolean, check_integer
-from kseq.training.learning_rates import check_positive
+from kseq.config.checks import check_choice, check_integer, check_number
+from kseq.config.fields import check_values
+from kseq.config.training import TrainingSettings
 
 
 class _SumSlices(ScheduleByUpdates):
@@ -182,22 +183,19 @@ def make_optimizer(
         Sockeye 1.18 (`--optimizer`, `--gradient-clipping-type`); CNTK 2 (unit-gain
         momentum, `momentum_as_time_constant_schedule`).
     """
-    if name not in OPTIMIZERS:
-        raise ValueError(
-            f"`name` must be one of {', '.join(map(repr, OPTIMIZERS))}. "
-            f"Received: {name!r}."
-        )
+    check_choice("name", name, OPTIMIZERS)
     optimizer_class, options = OPTIMIZERS[name]
     given: dict[str, Any] = {
         "momentum": momentum,
-        "nesterov": check_boolean("nesterov", nesterov) or None,
-        "unit_gain": check_boolean("unit_gain", unit_gain) or None,
+        "nesterov": nesterov,
+        "unit_gain": unit_gain,
         "beta_1": beta_1,
         "beta_2": beta_2,
         "rho": rho,
         "epsilon": epsilon,
     }
-    given = {key: value for key, value in given.items() if value is not None}
+    given = check_values(TrainingSettings, given)
+    given = {k: v for k, v in given.items() if v is not None and v is not False}
     for key, value in given.items():
         if key not in options:
             valid = ", ".join(f"`{each}`" for each in options)
@@ -205,10 +203,6 @@ def make_optimizer(
                 f"The optimizer {name!r} has no `{key}`. Its options are: {valid}. "
                 f"Received: {key}={value!r}."
             )
-        if key in ("momentum", "beta_1", "beta_2", "rho"):
-            given[key] = _check_decay_rate(key, value)
-    if epsilon is not None:
-        given["epsilon"] = check_positive("epsilon", epsilon)
     if (nesterov or unit_gain) and not momentum:
         key = "nesterov" if nesterov else "unit_gain"
         raise ValueError(f"`{key}` needs a `momentum` above 0. Received: {momentum}.")
@@ -218,23 +212,16 @@ def make_optimizer(
             f"global_clipnorm={global_clipnorm}, clipvalue={clipvalue}."
         )
     if global_clipnorm is not None:
-        given["global_clipnorm"] = check_positive("global_clipnorm", global_clipnorm)
-    if clipvalue is not None:
-        given["clipvalue"] = check_positive("clipvalue", clipvalue)
-    if weight_decay is not None:
-        given["weight_decay"] = check_positive(
-            "weight_decay", weight_decay, or_zero=True
+        given["global_clipnorm"] = check_number(
+            "global_clipnorm", global_clipnorm, above=0
         )
+    if clipvalue is not None:
+        given["clipvalue"] = check_number("clipvalue", clipvalue, above=0)
+    if weight_decay is not None:
+        given["weight_decay"] = check_number("weight_decay", weight_decay)
     if accumulation_steps is not None:
         steps = check_integer("accumulation_steps", accumulation_steps, 1)
         given["gradient_accumulation_steps"] = None if steps == 1 else steps
     if not isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-        learning_rate = check_positive("learning_rate", learning_rate)
+        learning_rate = check_number("learning_rate", learning_rate, above=0)
     return optimizer_class(learning_rate=learning_rate, **given)
-
-
-def _check_decay_rate(name: str, value: Any) -> float:
-    rate = check_positive(name, value, or_zero=True)
-    if rate >= 1:
-        raise ValueError(f"`{name}` must be in [0, 1). Received: {value}.")
-    return rate

@@ -1,13 +1,14 @@
-"""Sweeps: keras-tuner over every setting of a model and of its training.
+"""Sweeps with keras-tuner over the settings of a model and its training.
 
-`search` tries models and hands back the best one; `results` is the report. A sweep
-lives in a folder: killed and started again with the same arguments, it goes on where it
-was. `Seq2SeqHyperModel` alone serves any tuner of keras-tuner, or one of your own.
+`search` trains models with different settings and returns the best one; `results`
+reports on them. A sweep has a folder: after a kill, the same call resumes it.
+`Seq2SeqHyperModel` works with any tuner of keras-tuner, and with custom ones.
 """
 
 from kseq.tuning.hypermodel import Seq2SeqHyperModel
+from kseq.tuning.ranges import Boolean, Choice, Float, Int
 from kseq.tuning.reports import results
-from kseq.tuning.space import Boolean, Choice, Float, Int, default_space
+from kseq.tuning.space import default_space
 from kseq.tuning.sweep import Sweep, search
 
 __all__ = [

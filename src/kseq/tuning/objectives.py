@@ -1,4 +1,4 @@
-"""How epochs and trials are compared."""
+"""Scores that rank epochs and trials."""
 
 import math
 from collections.abc import Mapping
@@ -8,24 +8,24 @@ import keras_tuner
 
 from kseq.training.early_stopping import has_diverged
 
-# Of two equal scores, the one with the lower value of this metric is better.
+# Among equal scores, the one with the lowest value of this metric is the best.
 LOSS = "val_loss"
 
 
 class TrialDivergedError(keras_tuner.errors.FailedTrialError):
-    """The training of a trial has diverged."""
+    """The training of a trial diverged."""
 
 
 class Score(float):
-    """A value of the objective; the lower loss decides between equal values.
+    """A value of the objective. Between equal values, the lower loss is better.
 
-    keras-tuner compares epochs and trials with `<` and `>` alone, and keeps the first
+    keras-tuner compares epochs and trials only with `<` and `>`, and selects the first
     of equal ones.
 
     Args:
         value: Value of the objective.
-        loss: Validation loss, None if it is unknown.
-        direction: `"min"` or `"max"`, of the objective.
+        loss: Validation loss; None if unknown.
+        direction: Direction of the objective, `"min"` or `"max"`.
 
     Example:
         >>> from kseq.tuning.objectives import Score
@@ -54,10 +54,10 @@ class Score(float):
 
 
 class EpochObjective(keras_tuner.Objective):
-    """The objective of a tuner, under which a diverged epoch is never the best.
+    """The objective of a tuner, for which a diverged epoch is never the best.
 
     Args:
-        objective: `keras_tuner.Objective`, or several of them in one.
+        objective: `keras_tuner.Objective`, also one with several objectives.
         vocab_size: Size of the target vocabulary.
 
     Attributes:
@@ -76,26 +76,28 @@ class EpochObjective(keras_tuner.Objective):
         return all(name in logs for name in self.directions)
 
     def get_value(self, logs: Mapping[str, float]) -> Score:
-        value = self._objective.get_value(self.judged(logs))
+        value = self._objective.get_value(self.comparable(logs))
         return Score(value, logs.get(LOSS), self.direction)
 
-    def judged(self, logs: Mapping[str, float]) -> dict[str, float]:
-        """Returns the metrics of an epoch, those of the objective made comparable.
+    def comparable(self, logs: Mapping[str, float]) -> dict[str, float]:
+        """Returns the metrics of an epoch, with scores for those of the objective.
 
         Args:
             logs: Metrics of the epoch.
         """
         worst = {"min": math.inf, "max": -math.inf}
-        is_bad = self.fault(logs) is not None
+        is_invalid = self.error(logs) is not None
         return {**logs} | {
             name: Score(
-                worst[direction] if is_bad else logs[name], logs.get(LOSS), direction
+                worst[direction] if is_invalid else logs[name],
+                logs.get(LOSS),
+                direction,
             )
             for name, direction in self.directions.items()
         }
 
-    def fault(self, logs: Mapping[str, float]) -> Exception | None:
-        """Returns why the model of an epoch cannot be used; None if it can.
+    def error(self, logs: Mapping[str, float]) -> Exception | None:
+        """Returns why the model of an epoch is unusable; None if it is usable.
 
         Args:
             logs: Metrics of the epoch.

@@ -1,4 +1,4 @@
-"""Sweeps as pandas tables."""
+"""Reports on sweeps as pandas tables."""
 
 import json
 import math
@@ -15,36 +15,35 @@ from kseq.tuning.sweep_files import LOST, RUN, SWEEP, read_json
 
 
 def results(sweep: Any) -> pd.DataFrame:
-    """Reports on a sweep, while it runs or later, from its folder alone.
+    """Reports on a sweep from its folder, also while it runs.
 
     Args:
-        sweep: The folder `directory/project_name` of a sweep, or a tuner, or what
-            `search` returned.
+        sweep: The folder `directory/project_name` of a sweep, a tuner, or a `Sweep`.
 
     Returns:
-        A pandas DataFrame, the best trial first (of equal scores the one with the lower
-        validation loss), failed ones last: `trial`, `status`,
-        `score`, a column for each hyperparameter (empty where its condition did not
-        hold), `seconds` of training, `parameters` (the number of weights),
-        `best_epoch`, counted from 1, and `reason`: why the trial failed or had to be
-        run again. `frame.attrs` holds `objective`, `direction`, `hyperparameters` and
-        `log`, those that were sampled logarithmically. Statuses are keras-tuner's:
-        COMPLETED, FAILED, RUNNING, and INVALID for one that waits to be run again.
+        A pandas DataFrame with a row for each trial, from the best to the failed ones
+        (among equal scores, the lowest validation loss first). Columns: `trial`;
+        `status`; `score`; one for each hyperparameter, empty where its `when` is false;
+        `seconds`, the training time; `parameters`, the number of weights; `best_epoch`,
+        from 1; and `reason`, why the trial failed or was run again. `frame.attrs` has
+        `objective`, `direction`, `hyperparameters`, and `log`, the names of
+        logarithmically sampled hyperparameters. The status is one of keras-tuner's:
+        COMPLETED, FAILED, RUNNING, or INVALID for a trial that will be run again.
 
     Raises:
-        FileNotFoundError: If there is no sweep in the folder.
+        FileNotFoundError: If the folder holds no sweep.
 
     Example:
         >>> from kseq.data import AdditionTask
         >>> from kseq.tuning import results, search
         >>> data = AdditionTask(digits=1).split(train_size=40, valid_size=10, seed=0)
-        >>> sweep = search(data, {"units": [4]}, tuner="grid", epochs=1, verbose=0)
+        >>> sweep = search(data, {"units": [4]}, tuner="grid", max_epochs=1, verbose=0)
         >>> results("sweeps/sweep")[["trial", "status", "units"]]
           trial     status  units
         0  0000  COMPLETED      4
     """
-    place = getattr(sweep, "folder", None) or getattr(sweep, "project_dir", sweep)
-    folder = pathlib.Path(place)
+    path = getattr(sweep, "folder", None) or getattr(sweep, "project_dir", sweep)
+    folder = pathlib.Path(path)
     paths = sorted(folder.glob("trial_*/trial.json"))
     record = read_json(folder / SWEEP)
     if not paths and not record and not (folder / "oracle.json").exists():
@@ -76,10 +75,10 @@ def results(sweep: Any) -> pd.DataFrame:
                 "seconds": run.get("seconds"),
                 "parameters": run.get("parameters"),
                 "best_epoch": trial["best_step"] + 1 if completed else None,
-                "reason": _why(trial, run, read_json(path.parent / LOST)),
+                "reason": _reason(trial, run, read_json(path.parent / LOST)),
             }
         )
-        losses.append(_loss(trial))
+        losses.append(_best_loss(trial))
     columns = ["trial", "status", "score", *names]
     columns += ["seconds", "parameters", "best_epoch", "reason"]
     frame = pd.DataFrame(rows, columns=columns)
@@ -103,38 +102,44 @@ def results(sweep: Any) -> pd.DataFrame:
     return frame
 
 
-def _loss(trial: Mapping[str, Any]) -> float:
-    """Returns the validation loss of a trial's best epoch; nan if it has none."""
+def _best_loss(trial: Mapping[str, Any]) -> float:
+    """Returns the validation loss of a trial's best epoch; nan if unknown."""
     metrics = trial.get("metrics", {}).get("metrics", {})
     observations = metrics.get(LOSS, {}).get("observations")
     return statistics.fmean(observations[-1]["value"]) if observations else math.nan
 
 
-def _why(
+def _reason(
     trial: Mapping[str, Any], run: Mapping[str, Any], lost: Mapping[str, Any]
 ) -> str | None:
-    """Returns in a line what went wrong with a trial."""
+    """Returns in one line why a trial failed or was run again."""
     parts = list(lost.get("losses", []))
     message = trial["message"] or run.get("message")
     if trial["status"] == "FAILED":
-        parts.append(reason_of(message) if message else "failed without a message")
+        parts.append(
+            last_error_line(message) if message else "failed without a message"
+        )
     elif parts and trial["status"] == "COMPLETED":
         parts.append("finished later")
     return ", ".join(parts) or None
 
 
-def reason_of(message: str) -> str:
-    """Returns what a traceback says in the end, without the way there."""
+def last_error_line(message: str) -> str:
+    """Returns the last error of a traceback in one line.
+
+    Args:
+        message: Traceback, or another text.
+    """
     lines = message.strip().splitlines()
     starts = [i for i, line in enumerate(lines) if line.startswith("Traceback (")]
     if starts:
         lines = lines[starts[-1] + 1 :]
-    said = [line for line in lines if line.strip() and not line[0].isspace()]
-    if not said:
+    error = [line for line in lines if line.strip() and not line[0].isspace()]
+    if not error:
         return message.strip()
-    text = re.sub(r"^(?:\w+\.)*(\w+: )", r"\1", said[0])
+    text = re.sub(r"^(?:\w+\.)*(\w+: )", r"\1", error[0])
     if text.endswith("Graph execution error:"):
-        # TensorFlow says where it happened before it says what.
-        what = [i for i in said[1:] if not i.startswith(("Detected", "<stack"))]
-        text = f"{text} {what[0]}" if what else text
+        # TensorFlow's description comes after the position in the graph.
+        rest = [i for i in error[1:] if not i.startswith(("Detected", "<stack"))]
+        text = f"{text} {rest[0]}" if rest else text
     return re.sub(r"^(FailedTrialError|TrialDivergedError): ", "", text)

@@ -1,4 +1,4 @@
-"""The files of a sweep's folder that are kseq's own."""
+"""The files that kseq adds to the folder of a sweep."""
 
 import json
 import pathlib
@@ -6,18 +6,18 @@ from typing import Any
 
 from kseq.storage.atomic_files import whole_file
 
-SWEEP = "sweep.json"  # what the sweep is made of
-RUN = "run.json"  # of a trial: what it took
-LOST = "lost.json"  # of a trial: how it was cut off
-BEST = "best"  # the best model, a folder of Translator
+SWEEP = "sweep.json"  # arguments of the sweep
+RUN = "run.json"  # of a trial: its objective, parameters and training time
+LOST = "lost.json"  # of a trial: why it was interrupted
+BEST = "best"  # model folder of the best trial
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a JSON file, whole or not at all."""
+    """Writes a JSON file; a kill never leaves a partial one."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(value))
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """Reads a JSON file; one that is not there is empty."""
+    """Reads a JSON file; a missing one is empty."""
     return json.loads(path.read_text()) if path.exists() else {}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 
-from kseq.config.checks import check_integer
+from kseq.config.checks import check_choice, check_integer
 from kseq.data.corpora.corpus import Corpus, Reading
 from kseq.data.corpora.lines import (
     TOO_LONG,
@@ -69,11 +69,7 @@ def read_parallel(
             "`sources` and `targets` must have the same number of files. Received: "
             f"{len(source_files)} and {len(target_files)} files."
         )
-    if on_invalid not in ON_INVALID:
-        raise ValueError(
-            f"`on_invalid` must be one of {', '.join(map(repr, ON_INVALID))}. "
-            f"Received: {on_invalid!r}."
-        )
+    check_choice("on_invalid", on_invalid, ON_INVALID)
     if max_line_length is not None:
         max_line_length = check_integer("max_line_length", max_line_length, 1)
 

@@ -3,9 +3,8 @@
 import os
 import re
 from collections.abc import Iterator
-from typing import Any
 
-from kseq.config.checks import check_boolean
+from kseq.config.checks import check_boolean, check_choice
 from kseq.data.corpora.corpus import Corpus, Reading
 from kseq.data.corpora.downloads import fetch
 from kseq.data.corpora.lines import decode_line
@@ -102,7 +101,7 @@ def cmudict(
         The Carnegie Mellon University Pronouncing Dictionary, copyright Carnegie Mellon
         University, with a BSD-style license.
     """
-    _check_choice("split", split, tuple(CMUDICT_FILES))
+    check_choice("split", split, tuple(CMUDICT_FILES))
     check_boolean("by_word", by_word)
     check_boolean("verify", verify)
     splits = [split]
@@ -188,9 +187,9 @@ def multi30k(
         [Multi30K: Multilingual English-German Image
         Descriptions](https://arxiv.org/abs/1605.00459). For use in research.
     """
-    _check_choice("split", split, MULTI30K_SPLITS)
-    _check_choice("source", source, MULTI30K_LANGUAGES)
-    _check_choice("target", target, MULTI30K_LANGUAGES)
+    check_choice("split", split, MULTI30K_SPLITS)
+    check_choice("source", source, MULTI30K_LANGUAGES)
+    check_choice("target", target, MULTI30K_LANGUAGES)
     check_boolean("verify", verify)
     if source == target:
         raise ValueError(
@@ -223,12 +222,3 @@ def _entries(reading: Reading, path: str) -> Iterator[tuple[str, str]]:
                 f"{decode_line(line, path, number)!r}."
             )
         yield _VARIANT.sub("", word), " ".join(phonemes)
-
-
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Raises an error unless a value is one of the choices."""
-    if value not in choices:
-        raise ValueError(
-            f"`{name}` must be one of {', '.join(map(repr, choices))}. Received: "
-            f"{value!r}."
-        )

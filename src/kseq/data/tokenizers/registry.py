@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from kseq.config.checks import check_boolean
+from kseq.config.checks import check_boolean, one_of
 from kseq.data.tokenizers.base import Assets, Tokenizer
 from kseq.data.tokenizers.characters import CharacterTokenizer
 from kseq.data.tokenizers.moses import MosesTokenizer
@@ -286,7 +286,7 @@ def _choices() -> str:
     ]
     names += [f"{name}:SIZE" for name in _TRAINED]
     return (
-        f"`tokenizer` must be one of {', '.join(map(repr, names))}, a dict of `name` "
+        f"`tokenizer` must be {one_of(names)}, a dict of `name` "
         "and arguments, or a Tokenizer."
     )
 

@@ -1,7 +1,8 @@
-"""A sweep in a process of its own, to be killed: `python tuning_child.py FOLDER`.
+"""A sweep in a separate process, for tests that kill it.
 
-Where the environment has HOLD=2, the process's second trial writes a file `held` after
-its first epoch, and waits to be killed. PAUSE=0.5 makes each epoch so much longer.
+Usage: `python sweep_process.py FOLDER`. With HOLD=2 in the environment, the second
+trial of the process writes a file `held` after its first epoch, and waits to be killed.
+With PAUSE=0.5 each epoch takes 0.5 seconds longer.
 """
 
 import os
@@ -14,19 +15,19 @@ import keras
 from kseq.data import AdditionTask
 from kseq.tuning import search
 
-BEGUN = 0
+TRIALS = 0
 
 
 class Hold(keras.callbacks.Callback):
-    """Waits for ever in one trial."""
+    """Waits in one trial."""
 
     def on_train_begin(self, logs: object = None) -> None:
-        global BEGUN
-        BEGUN += 1
+        global TRIALS
+        TRIALS += 1
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:
         time.sleep(float(os.environ.get("PAUSE", "0")))
-        if str(BEGUN) == os.environ.get("HOLD"):
+        if str(TRIALS) == os.environ.get("HOLD"):
             Path(sys.argv[1], "held").touch()
             time.sleep(600)
 
@@ -40,10 +41,10 @@ if __name__ == "__main__":
         max_trials=4,
         objective="val_perplexity",
         directory=sys.argv[1],
-        epochs=2,
+        max_epochs=2,
         callbacks=[Hold()],
         worker_timeout=12,
         verbose=0,
     )
-    print(f"trained {BEGUN}")
+    print(f"trained {TRIALS}")
     print(sweep.results()[["trial", "status", "score"]].to_csv(index=False))
