@@ -14,20 +14,7 @@ from kseq.special_tokens import SPECIAL_TOKENS
 def check_limits(
     min_frequency: Any, max_size: Any, ties: Any
 ) -> tuple[int, int | None, bool]:
-    """Returns the checked limits of a vocabulary.
-
-    Args:
-        min_frequency: any value; an integer of at least 1 is valid.
-        max_size: any value; None or an integer of at least 1 is valid.
-        ties: any value; `"ascending"` and `"descending"` are valid.
-
-    Returns:
-        A tuple `(min_frequency, max_size, descending)`.
-
-    Raises:
-        TypeError: if a limit is not an integer.
-        ValueError: if a value is not valid.
-    """
+    """Returns the checked limits of `Vocabulary.build`, `ties` as `descending`."""
     if ties not in ("ascending", "descending"):
         raise ValueError(
             f"`ties` must be 'ascending' or 'descending'. Received: {ties!r}."
@@ -46,16 +33,7 @@ def frequent_tokens(
     max_size: int | None,
     descending: bool,
 ) -> list[str]:
-    """Returns the ordinary tokens of texts, the most frequent first.
-
-    Args:
-        texts: iterable of str, read once.
-        tokenizer: `Tokenizer`.
-        min_frequency: int, the minimum number of occurrences.
-        max_size: int or None, the maximum number of tokens.
-        descending: bool, whether tokens of equal frequency are in reverse alphabetical
-            order.
-    """
+    """Returns the ordinary tokens of texts, the most frequent first."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(tokenizer.tokenize(text))
@@ -69,11 +47,7 @@ def frequent_tokens(
 
 
 def read_files(files: Iterable[str]) -> Iterator[str]:
-    """Reads the lines of files, with one progress bar.
-
-    Args:
-        files: iterable of str, the paths.
-    """
+    """Reads the lines of files, with one progress bar."""
     reading = Reading(files)
     try:
         for file in files:

@@ -12,16 +12,7 @@ from kseq.storage.atomic_files import whole_file
 
 
 def write(path: Path, ids: Mapping[str, int]) -> None:
-    """Writes tokens and their ids, as `Vocabulary.save` does.
-
-    Args:
-        path: str or path of the file.
-        ids: dict from token to id.
-
-    Raises:
-        OSError: if the file cannot be written.
-        ValueError: if a token contains a surrogate pair as two characters.
-    """
+    """Writes tokens and their ids; see `Vocabulary.save`."""
     text = json.dumps(ids, ensure_ascii=False, indent=0) + "\n"
     if pair := re.search("[\ud800-\udbff][\udc00-\udfff]", text):
         raise ValueError(
@@ -34,18 +25,7 @@ def write(path: Path, ids: Mapping[str, int]) -> None:
 
 
 def read(path: Path) -> list[str]:
-    """Reads the ordinary tokens, in the order of their ids.
-
-    Args:
-        path: str or path of the file.
-
-    Returns:
-        list of str.
-
-    Raises:
-        OSError: if the file cannot be read.
-        ValueError: if it is not a vocabulary; the message names the file.
-    """
+    """Returns the ordinary tokens in the order of their ids; see `Vocabulary.load`."""
     name = os.fspath(path)
     with open(path, "rb") as file:
         data = file.read()

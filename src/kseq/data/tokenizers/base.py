@@ -145,19 +145,7 @@ class Tokenizer(abc.ABC):
 
 
 def import_library(module: str, name: str, user: str) -> Any:
-    """Imports an optional library.
-
-    Args:
-        module: str, the module to import.
-        name: str, the name of the library, for the error.
-        user: str, the class that needs it, for the error.
-
-    Returns:
-        The module.
-
-    Raises:
-        ImportError: if it is not installed; the message has the pip command.
-    """
+    """Imports an optional library, or raises an error with the pip command."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -169,11 +157,7 @@ def import_library(module: str, name: str, user: str) -> Any:
 
 
 def replace_surrogates(text: str) -> str:
-    """Replaces each lone surrogate by U+FFFD, so that the text is valid Unicode.
-
-    Args:
-        text: str.
-    """
+    """Replaces lone surrogates by U+FFFD, so that the text is valid Unicode."""
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
