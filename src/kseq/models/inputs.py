@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kseq.config.architecture import Seq2SeqConfig, Side
+from kseq.config.architecture import Seq2SeqConfig, SideConfig
 from kseq.data.keras_arrays import one_hot_columns
 from kseq.layers.tokens import as_int32
 from kseq.models import decoder as decoder_module
@@ -159,7 +159,7 @@ def real_step_mask(source: np.ndarray) -> np.ndarray:
     return real if real.ndim == 2 else real.any(axis=-1)
 
 
-def check_source(source: Any, side: Side) -> np.ndarray:
+def check_source(source: Any, side: SideConfig) -> np.ndarray:
     """Checks and converts sources to decode; errors name the row.
 
     Args:

@@ -26,7 +26,7 @@ from kseq.storage.run_state import load_state
 from kseq.teacher_forcing import teacher_forcing
 from kseq.training.checkpointing import Checkpointer
 from kseq.training.initial_weights import freeze, load_embeddings, load_parameters
-from kseq.training.learning_rates import SCHEDULES, find_plateau, make_schedule
+from kseq.training.learning_rates import find_plateau, make_schedule
 from kseq.training.loop import TrainingLoop
 from kseq.training.optimizers import OPTIMIZERS, make_optimizer
 from kseq.training.run_log import logging_to
@@ -308,12 +308,14 @@ def _load_initial_weights(
 
 def _make_schedule(settings: TrainingSettings) -> Any:
     """Returns the learning rate, a number or a schedule."""
-    names = {name for options in SCHEDULES.values() for name in options}
     return make_schedule(
         settings.schedule,
         settings.learning_rate,
+        half_life=settings.half_life,
+        decay_steps=settings.decay_steps,
+        decay_rate=settings.decay_rate,
+        end_learning_rate=settings.end_learning_rate,
         warmup_steps=settings.warmup_steps,
-        **{name: getattr(settings, name) for name in names},
     )
 
 
