@@ -6,13 +6,12 @@ one product over all steps (Appleyard et al., 2016, "Optimizing Performance of R
 Neural Networks on GPUs").
 """
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.eager import record  # TensorFlow has no public function for this
 
+from kseq._compat.tensorflow import custom_gradient
 from kseq.layers import cells
 from kseq.layers.time_steps import unstack_steps
 
@@ -46,7 +45,7 @@ def lstm_states(
     """
     units = h.shape[-1]
 
-    @_with_gradient
+    @custom_gradient
     def run(projected: Any, h_0: Any, c_0: Any, kernel: Any) -> Any:
         products = _Products(kernel, dropped)
 
@@ -112,7 +111,7 @@ def gru_states(
     """
     units = h.shape[-1]
 
-    @_with_gradient
+    @custom_gradient
     def run(projected: Any, h_0: Any, kernel: Any, *bias: Any) -> Any:
         products = _Products(kernel, dropped)
 
@@ -188,7 +187,7 @@ def gru_states_reset_before(
     """
     units = h.shape[-1]
 
-    @_with_gradient
+    @custom_gradient
     def run(projected: Any, h_0: Any, kernel: Any) -> Any:
         of_gates = _Products(kernel[:, : 2 * units], dropped and dropped[:2])
         of_candidate = _Products(kernel[:, 2 * units :], dropped and dropped[2:])
@@ -347,52 +346,6 @@ def _loop(
         maximum_iterations=steps,  # XLA needs it
     )
     return states, arrays
-
-
-def _with_gradient(run: Callable[..., Any]) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """Works like `tf.custom_gradient`, and keeps no graph alive.
-
-    In a graph `tf.custom_gradient` registers a new gradient function for each trace and
-    never removes it, so every traced graph stays in memory. Here the function belongs
-    to the operation it is for.
-
-    Args:
-        run: Function of tensors to a tuple of tensors, and to a function of their
-            gradients to the gradients of the arguments.
-    """
-
-    def call(*inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        if tf.executing_eagerly():
-            return tf.custom_gradient(run)(*inputs)
-        outputs, gradient = run(*inputs)
-        count, tensors = len(outputs), [*outputs, *inputs]
-
-        def of_all(*d_tensors: Any) -> list[Any]:
-            return [None] * count + list(gradient(*d_tensors[:count]))
-
-        graph = tf.compat.v1.get_default_graph()
-        with graph.gradient_override_map({"IdentityN": _GRADIENT}):
-            same = tf.identity_n(tensors)
-        same[0].op._kseq_gradient = of_all  # for `tf.gradients`, and that of a function
-        record.record_operation(_GRADIENT, same, tensors, of_all)  # for a tape
-        return tuple(same[:count])
-
-    return call
-
-
-_GRADIENT = "kseq_recurrence"
-
-
-def _gradient_of_operation(op: tf.Operation, *d_outputs: Any) -> Any:
-    gradient = getattr(op, "_kseq_gradient", None)
-    if gradient is None:  # a copy of the graph: TensorFlow's gradient of the loop
-        return d_outputs
-    return gradient(*d_outputs)
-
-
-# Where a notebook imports this module again, TensorFlow keeps the first function.
-with contextlib.suppress(KeyError):
-    tf.RegisterGradient(_GRADIENT)(_gradient_of_operation)
 
 
 def _readable(saved: Sequence[tf.TensorArray]) -> Sequence[tf.TensorArray]:
