@@ -88,7 +88,7 @@ class Checkpointer:
         """Begins a new run: writes the files that a folder has from the beginning."""
         self._set_model(model)
         log.info(
-            "%d parameters, %d pairs, %d batches an epoch",
+            "%d parameters, %d pairs, %d batches per epoch",
             model.count_params(),
             len(self.examples),
             self.stream.steps(0),
