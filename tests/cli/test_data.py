@@ -199,7 +199,7 @@ def test_prepare_never_replaces_a_run_or_other_files(
 ) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     data = ("-s", texts / "dev.source", "-t", texts / "dev.target")
-    for folder, word in ((run_folder, "training"), (tmp_path, "something else")):
+    for folder, word in ((run_folder, "training"), (tmp_path, "is not a model folder")):
         before = sorted(folder.iterdir())
         prepare = ("data", "prepare", *data, "-o", folder)
         assert_one_line(kseq(*prepare), 1, "--overwrite")

@@ -25,7 +25,9 @@ OUTPUT = SimpleNamespace(
 
 @pytest.mark.parametrize("kind", ["text", "scores", "alignments", "json"])
 def test_an_output_with_line_breaks_is_one_line(kind: str) -> None:
-    vocab = SimpleNamespace(encode=lambda texts: [[4]], names=lambda ids: ["\u2028"])
+    vocab = SimpleNamespace(
+        encode=lambda texts: [[4]], ids_to_tokens=lambda ids: ["\u2028"]
+    )
     translator = SimpleNamespace(source_vocab=vocab)
     arguments = SimpleNamespace(output=kind, nbest=1)
     shown = _format_outputs("x", [OUTPUT], arguments, translator)
