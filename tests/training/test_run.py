@@ -303,7 +303,7 @@ def test_the_sizes_of_the_vocabularies_come_from_the_data(tmp_path: Path) -> Non
         ({"teacher_forcing_ratio": 1.5}, "`teacher_forcing_ratio` must be"),
         (
             {"schedule": "step", "decay_steps": 2, "decay_rate": 2.0},
-            "`decay_rate` must be in",
+            "`decay_rate` must be a number in",
         ),
     ],
 )
