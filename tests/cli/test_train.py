@@ -339,7 +339,7 @@ def test_mistakes_in_the_usage_exit_2_and_write_nothing(
 
 
 def test_data_must_be_told(refused: Any) -> None:
-    assert "training data must be given" in refused(["train", "-o", "run"], 2)
+    assert "Specify the training data" in refused(["train", "-o", "run"], 2)
 
 
 def test_a_folder_must_be_named(files: list[str], refused: Any) -> None:
