@@ -1,4 +1,4 @@
-"""The configuration: one place that says what is valid, and why."""
+"""Architectures: valid settings, and errors for invalid ones."""
 
 import json
 import math
@@ -26,12 +26,12 @@ FEATURES: dict[str, Any] = {
 
 @keras.saving.register_keras_serializable(package="test_config")
 class OwnGRU(keras.layers.GRU):
-    """A recurrent layer that kseq has never heard of."""
+    """A recurrent layer of a user."""
 
 
 @keras.saving.register_keras_serializable(package="test_config")
 class OwnAttention(AdditiveAttention):
-    """An attention that kseq has never heard of."""
+    """An attention of a user."""
 
 
 def config(**settings: Any) -> Seq2SeqConfig:
@@ -42,7 +42,7 @@ def gru(**settings: Any) -> keras.layers.Layer:
     return keras.layers.GRU(1, **settings)
 
 
-# Each: the settings, and what the message must name: field, value, way out.
+# Settings, and parts of their error message: field, valid values, value.
 VALUE_ERRORS = [
     ({"source_representation": "onehot"}, "`source_representation` 'one_hot' 'onehot'"),
     ({"target_representation": "features"}, "`target_representation` 'one_hot'"),
@@ -253,7 +253,7 @@ VALUE_ERRORS = [
     ({"weight_tying": "target"}, "`weight_tying` 'none' 'target_softmax' 'target'"),
     ({"stabilizer": "both"}, "`stabilizer` 'none' 'shared' 'separate' 'both'"),
 ]
-# Messages about several fields together begin with the one that asks for the rest.
+# Messages about several fields begin with the field that needs the others.
 REFUSED_TOGETHER = [
     (
         {"attention": DotAttention(), "encoder_units": 8},
@@ -388,7 +388,7 @@ def test_a_wrong_type_is_refused_by_name(settings: dict[str, Any], parts: str) -
 @pytest.mark.parametrize(
     ("settings", "parts"), REFUSED_TOGETHER, ids=names(REFUSED_TOGETHER)
 )
-def test_values_that_do_not_go_together_are_refused_by_name(
+def test_invalid_combinations_are_refused_by_name(
     settings: dict[str, Any], parts: str
 ) -> None:
     with pytest.raises(ValueError, match=r"^(attention|weight_tying)=") as error:
@@ -451,7 +451,7 @@ def test_values_that_do_not_go_together_are_refused_by_name(
     ],
     ids=lambda settings: "-".join(settings),
 )
-def test_settings_that_go_together_are_taken_and_kept_by_json(
+def test_valid_combinations_are_restored_from_json(
     settings: dict[str, Any],
 ) -> None:
     made = config(**settings)
@@ -492,14 +492,14 @@ def test_a_cell_without_units_is_refused(layer: keras.layers.Layer) -> None:
         ("decoder_input_dropout", 0.1),
     ],
 )
-def test_settings_of_a_layer_given_as_cell_belong_on_it(
+def test_settings_of_a_layer_given_as_cell_are_set_on_it(
     setting: str, value: Any
 ) -> None:
     with pytest.raises(ValueError, match=f"`{setting}`.*on the layer.*{value}"):
         config(cell=gru(), **{setting: value})
 
 
-def test_a_shared_setting_holds_for_both_sides() -> None:
+def test_a_shared_setting_applies_to_both_sides() -> None:
     made = config(
         units=6,
         layers=3,
@@ -527,7 +527,7 @@ def test_a_shared_setting_holds_for_both_sides() -> None:
         ("embedding_dim", "source_embedding_dim", "target_embedding_dim", "input_dim"),
     ],
 )
-def test_a_sides_own_size_goes_before_the_shared_one(
+def test_the_size_of_a_side_overrides_the_shared_one(
     shared: str, encoder: str, decoder: str, field: str
 ) -> None:
     made = config(**{shared: 4, encoder: 2})
@@ -560,7 +560,7 @@ def test_a_sides_own_size_goes_before_the_shared_one(
         ),
     ],
 )
-def test_a_sides_own_rate_goes_before_the_shared_one_also_as_zero(
+def test_the_rate_of_a_side_overrides_the_shared_one_even_if_zero(
     shared: str, encoder: str, decoder: str, field: str
 ) -> None:
     made = config(layers=2, **{shared: 0.4, encoder: 0.0})
@@ -578,7 +578,7 @@ def test_a_sides_own_rate_goes_before_the_shared_one_also_as_zero(
         ("embedding", "one_hot", "one_hot"),
     ],
 )
-def test_the_target_is_represented_as_the_source_unless_told(
+def test_the_target_is_represented_as_the_source_by_default(
     source: str, target: str | None, expected: str
 ) -> None:
     made = config(source_representation=source, target_representation=target)
@@ -604,7 +604,7 @@ def test_a_one_hot_side_is_as_wide_as_its_vocabulary() -> None:
         ("bidirectional", [True, True, True]),
     ],
 )
-def test_the_direction_says_which_layers_run_both_ways(
+def test_the_direction_selects_the_bidirectional_layers(
     direction: str, expected: list[bool]
 ) -> None:
     made = config(layers=3, encoder_direction=direction)
@@ -687,13 +687,13 @@ def test_json_keeps_an_attention_with_its_own_settings(
     assert config(attention=made.attention) == made  # a config stands for its object
 
 
-def test_the_last_hidden_layer_is_as_wide_as_the_decoder_unless_told() -> None:
+def test_the_last_hidden_layer_is_as_wide_as_the_decoder_by_default() -> None:
     assert config(units=8).hidden_units == 8
     assert config(units=8, decoder_units=6).hidden_units == 6
     assert config(units=8, attention="dot", attention_output_units=5).hidden_units == 5
 
 
-def test_replace_takes_an_attention_away_and_another_in_its_place() -> None:
+def test_replace_removes_and_changes_the_attention() -> None:
     made = config(attention=DotAttention(units=4), units=8)
     other = made.replace(attention="additive", attention_units=4)
     assert (other.attention, other.attention_units, other.units) == ("additive", 4, 8)
@@ -708,7 +708,7 @@ def test_an_unknown_field_is_refused_with_the_nearest_known_one() -> None:
         Seq2SeqConfig.from_dict({**SIZES, "encoder_layer": 2})
 
 
-def test_an_unknown_field_like_no_other_is_refused_with_all_fields() -> None:
+def test_an_unknown_field_is_refused_with_all_fields() -> None:
     with pytest.raises(ValueError, match=r"`zzz`\. The fields are: source_vocab_size"):
         Seq2SeqConfig.from_dict({**SIZES, "zzz": 2})
 
@@ -720,7 +720,7 @@ def test_a_newer_format_is_refused(version: Any) -> None:
         Seq2SeqConfig.from_dict(values)
 
 
-def test_what_is_no_mapping_is_refused() -> None:
+def test_other_types_than_mappings_are_refused() -> None:
     with pytest.raises(TypeError, match=r"mapping.*Received: \[1, 2\]"):
         Seq2SeqConfig.from_json("[1, 2]")
 
@@ -737,7 +737,7 @@ def test_replace_changes_a_copy() -> None:
     assert (made.units, made.cell) == (8, "lstm")
 
 
-def test_replace_checks_anew() -> None:
+def test_replace_checks_the_copy() -> None:
     made = config(units=8, encoder_direction="bidirectional")
     with pytest.raises(ValueError, match=r"even.*7"):
         made.replace(units=7)
@@ -745,7 +745,7 @@ def test_replace_checks_anew() -> None:
         made.replace(unit=7)
 
 
-def test_numpy_numbers_are_taken_as_plain_ones() -> None:
+def test_numpy_numbers_become_python_numbers() -> None:
     made = config(units=np.int64(8), layers=np.int32(2), dropout=np.float32(0.25))
     assert (type(made.units), type(made.layers), type(made.dropout)) == (
         int,
@@ -760,6 +760,6 @@ def test_an_integer_is_a_rate_too() -> None:
     assert config(forget_bias=2).forget_bias == 2.0
 
 
-def test_a_config_does_not_change() -> None:
+def test_a_config_is_immutable() -> None:
     with pytest.raises(AttributeError, match="units"):
         config().units = 3  # type: ignore[misc]

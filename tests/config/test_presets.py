@@ -1,4 +1,4 @@
-"""Architectures of well-known systems: of the sizes that they are said to have."""
+"""Architectures of well-known systems, and their documented sizes."""
 
 import re
 
@@ -19,9 +19,9 @@ COUNTS = {
 
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_a_preset_has_the_documented_number_of_parameters(name: str) -> None:
-    found = re.search(rf'`"{name}"`, ([\d,]+)', preset.__doc__ or "")
-    assert found is not None
-    documented = int(found[1].rstrip(",").replace(",", ""))
+    match = re.search(rf'`"{name}"`, ([\d,]+)', preset.__doc__ or "")
+    assert match is not None
+    documented = int(match[1].rstrip(",").replace(",", ""))
     assert documented == COUNTS[name] == build_seq2seq(preset(name)).count_params()
 
 
@@ -34,9 +34,9 @@ def test_a_preset_trains_and_decodes(name: str) -> None:
     feed = {"encoder_inputs": source, "decoder_inputs": np.array([[2, 5], [2, 0]])}
     assert np.isfinite(model.train_on_batch(feed, np.array([[5, 3], [3, 0]]))[0])
     if config.attention is not None:
-        found = model.generate(source, max_length=2, return_attention=True)
-        assert found.attention is not None
-        assert found.attention.shape[2:] == (found.tokens.shape[2], 4)
+        result = model.generate(source, max_length=2, return_attention=True)
+        assert result.attention is not None
+        assert result.attention.shape[2:] == (result.tokens.shape[2], 4)
 
 
 def test_pytorch_counts_a_second_bias_in_each_recurrent_layer() -> None:
@@ -60,7 +60,7 @@ def test_a_preset_is_a_config_to_change(name: str) -> None:
     assert preset(name) == made  # as it was
 
 
-def test_an_unknown_name_is_refused_with_all_that_there_are() -> None:
+def test_an_unknown_name_is_refused_with_all_names() -> None:
     with pytest.raises(ValueError, match=r"`name` must be .*'addition'.*'adition'"):
         preset("adition")
 

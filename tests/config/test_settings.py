@@ -1,4 +1,4 @@
-"""The choices of a training run: what is taken, and what is refused with a reason."""
+"""Settings of data and training: valid values, and errors for invalid ones."""
 
 import dataclasses
 import typing
@@ -22,7 +22,7 @@ def names(kind: Any) -> set[str]:
 # Training.
 
 
-def test_defaults_hang_together() -> None:
+def test_the_defaults_are_valid_together() -> None:
     settings = TrainingSettings()
     assert settings.optimized_metric == settings.metrics[0] == "perplexity"
     assert settings.global_clipnorm == 1
@@ -36,7 +36,7 @@ def test_defaults_hang_together() -> None:
         {"gradient": "sum", "clipvalue_per_token": 2.0},
     ],
 )
-def test_another_way_of_clipping_takes_the_place_of_the_norm(other: Any) -> None:
+def test_another_way_of_clipping_replaces_the_global_norm(other: Any) -> None:
     assert TrainingSettings(**other).global_clipnorm == 0
     assert TrainingSettings(**other, global_clipnorm=3.0).global_clipnorm == 3
 
@@ -56,7 +56,7 @@ def test_another_way_of_clipping_takes_the_place_of_the_norm(other: Any) -> None
         }
     ),
 )
-def test_a_dict_makes_the_settings_anew(
+def test_settings_are_restored_from_their_dict(
     metrics: list[str], data: st.DataObject, numbers: dict[str, Any]
 ) -> None:
     optimized = data.draw(st.sampled_from(metrics))
@@ -110,7 +110,7 @@ def test_a_dict_makes_the_settings_anew(
         ({"schedule": "cosine"}, r"`decay_steps` is required with schedule='cosine'"),
     ],
 )
-def test_values_that_do_not_fit_are_refused(given: Any, message: str) -> None:
+def test_invalid_values_are_refused(given: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TrainingSettings(**given)
 
@@ -153,12 +153,12 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
         TrainingSettings.from_dict({"batchsize": 9})
 
 
-def test_what_may_differ_are_settings_that_enter_no_update() -> None:
+def test_the_settings_that_may_differ_on_resume_exist() -> None:
     assert set(MAY_DIFFER) < names(TrainingSettings)
     assert list(MAY_DIFFER) == sorted(MAY_DIFFER)
 
 
-def test_no_name_has_two_meanings_in_a_record() -> None:
+def test_the_names_of_all_settings_differ() -> None:
     training, data = names(TrainingSettings), names(DataSettings)
     assert not training & data
     assert not (training | data) & names(Seq2SeqConfig)
@@ -172,7 +172,7 @@ def test_every_setting_is_documented(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [TrainingSettings, DataSettings])
-def test_the_choices_that_are_documented_are_those_there_are(kind: Any) -> None:
+def test_every_choice_is_documented(kind: Any) -> None:
     described = kind.__doc__.partition("Args:")[2].partition("Raises:")[0]
     for name, hint in typing.get_type_hints(kind).items():
         options = (hint, *typing.get_args(hint))
@@ -184,7 +184,7 @@ def test_the_choices_that_are_documented_are_those_there_are(kind: Any) -> None:
         assert all(f'"{metric}"' in described for metric in METRICS)
 
 
-def test_every_text_metric_is_one_that_evaluation_has() -> None:
+def test_the_text_metrics_are_those_of_evaluation() -> None:
     from kseq import evaluation
 
     assert set(TEXT_METRICS) == set(evaluation.METRICS)
@@ -212,7 +212,7 @@ def test_every_text_metric_is_one_that_evaluation_has() -> None:
         ({"prepared": "p", "validation_table": "v"}, "prepared", "table"),
     ],
 )
-def test_the_kind_of_the_data_is_the_one_that_is_told(
+def test_the_settings_define_the_kind_of_the_data(
     given: Any, kind: str, validation_kind: str
 ) -> None:
     settings = DataSettings(**given)
@@ -238,12 +238,12 @@ def test_checkpoints_are_counted_in_updates_or_in_epochs() -> None:
         ),
     ],
 )
-def test_data_are_told_once(given: Any, message: str) -> None:
+def test_training_data_are_specified_once(given: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DataSettings(**given).kind  # noqa: B018
 
 
-def test_validation_data_are_told_once() -> None:
+def test_validation_data_are_specified_once() -> None:
     with pytest.raises(ValueError, match="Specify the validation data with one of"):
         DataSettings(**PARALLEL).validation_kind  # noqa: B018
 
@@ -310,6 +310,6 @@ def test_data_settings_without_an_effect_are_refused(given: Any, message: str) -
         DataSettings(**given)
 
 
-def test_a_single_file_must_stand_in_a_list() -> None:
+def test_a_single_file_must_be_in_a_list() -> None:
     with pytest.raises(TypeError, match="`source` must be a list of strings"):
         DataSettings(source="a", target=["b"])  # type: ignore[arg-type]

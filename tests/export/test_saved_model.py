@@ -147,7 +147,7 @@ def test_the_export_command_names_missing_and_wrong_flags(
     model = ["export", "-m", str(tmp_path / "model")]
     out = ["-o", str(tmp_path / "new")]
     for flags, status, words in (
-        ([*model, *out], 2, "--format is required"),
+        ([*model, *out], 2, "--format savedmodel|onnx is required"),
         ([*model, "--format", "onnx"], 2, "-o FOLDER is required"),
         (["export", *out, "--format", "onnx"], 2, "-m FOLDER is required"),
         ([*model, *out, "--format", "onnx", "--beam", "3"], 2, "--beam-width"),

@@ -179,7 +179,7 @@ def test_an_endpoint_answers_in_the_three_formats(
             )
             found = server.post(records, RECORDIO)
             ids = [each["target"] for _, each in read_records(io.BytesIO(found), "it")]
-            names = translator.target_vocab.names
+            names = translator.target_vocab.ids_to_tokens
             assert [" ".join(names(row)) for row in ids] == expected
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
