@@ -120,7 +120,7 @@ def soft(value: float) -> np.ndarray:
         ({"source": [[-1, 2], [1, 2]]}, "`source` must contain ids of at least 0"),
         ({"symbols": SYMBOLS[1:]}, "`symbols` must name 13 symbols.*12"),
         ({"symbols": [*SYMBOLS[1:], "1"]}, "`symbols` must not repeat.*'1'"),
-        ({"symbols": list(range(13))}, "`symbols` must hold strings"),
+        ({"symbols": list(range(13))}, "`symbols` must hold only strings"),
         ({"symbols": {"a": 1, "b": 2}}, "`symbols`.*map the symbols to the ids"),
         ({"end": "x"}, "`end` must be one of the symbols.*'x'"),
         ({"padding": 13}, "`padding` must be one of the symbols.*13"),

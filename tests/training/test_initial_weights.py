@@ -216,7 +216,7 @@ def test_a_frozen_layer_keeps_its_weights(
         (["encoder_*", "Decoder_*"], ValueError, "'Decoder_.'"),
         ("encoder_mask", ValueError, "'encoder_mask'"),  # it has no weights
         ("decoder_output/bias", ValueError, "do not match decoder_output/kernel of"),
-        (["*", 3], TypeError, "must hold strings. Received: 3"),
+        (["*", 3], TypeError, "must hold only strings. Received: 3"),
     ],
 )
 def test_a_pattern_must_match_whole_layers(

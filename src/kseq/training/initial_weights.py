@@ -142,7 +142,9 @@ def freeze(model: keras.Model, patterns: str | Sequence[str]) -> list[str]:
     layers = [layer for layer in model.layers if layer.weights]
     for pattern in patterns:
         if not isinstance(pattern, str):
-            raise TypeError(f"`patterns` must hold strings. Received: {pattern!r}.")
+            raise TypeError(
+                f"`patterns` must hold only strings. Received: {pattern!r}."
+            )
         if not any(_match_weights(layer, [pattern]) for layer in layers):
             raise ValueError(
                 f"`patterns` must each match a layer or its weights. Received: "

@@ -186,7 +186,7 @@ def test_a_bad_line_is_named_by_file_and_line(
         ({"source_symbols": ["a", "a"]}, ValueError, "index 1: .* 'a' occurs twice"),
         ({"target_symbols": ["a", "b c"]}, ValueError, "`target_symbols`, index 1: a"),
         ({"target_symbols": ["a", ""]}, ValueError, "must not be empty"),
-        ({"target_symbols": [1]}, TypeError, "`target_symbols` must hold strings"),
+        ({"target_symbols": [1]}, TypeError, "`target_symbols` must hold only strings"),
         ({"target_symbols": "absent"}, FileNotFoundError, "`target_symbols`: there"),
         ({"source_stream": "S1"}, ValueError, "must differ. Received: 'S1' for both"),
         ({"source_stream": "#S"}, ValueError, "the name of a stream.*: '#S'"),

@@ -84,7 +84,7 @@ def test_training_reads_long_texts() -> None:
         (["abc"], {"character_coverage": 0}, ValueError, "above 0.*Received: 0"),
         (["abc"], {"lower_case": 1}, TypeError, "`lower_case` must be True or False"),
         ("abc", {}, TypeError, r"`texts` must be .*put it in a list: \['abc'\]"),
-        (["abc", None], {}, TypeError, "`texts` must hold strings alone.*at index 1"),
+        (["abc", None], {}, TypeError, "`texts` must hold only strings.*at index 1"),
         (3, {}, TypeError, "`texts` must be a list.*type int"),
     ],
 )
