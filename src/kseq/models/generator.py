@@ -15,7 +15,7 @@ from kseq.models.compiled_functions import compile_function, describe
 from kseq.models.inputs import array_to_ids, real_step_mask
 from kseq.models.search_members import Member
 from kseq.progress import progress
-from kseq.special_tokens import END, START
+from kseq.special_tokens import END, PAD, START
 
 # Number of compiled searches kept in memory.
 _MAX_COMPILED = 16
@@ -279,7 +279,7 @@ def _check_prefix(prefix: Any, rows: int, vocab_size: int) -> np.ndarray:
     if not np.issubdtype(ids.dtype, np.integer) and ids.size:
         raise ValueError(f"{message}. Received: dtype {ids.dtype}.")
     wrong = (ids < 0) | (ids >= vocab_size) | np.isin(ids, [START, END])
-    wrong |= (ids != 0) & np.pad(ids == 0, [(0, 0), (1, 0)])[:, :-1]
+    wrong |= (ids != PAD) & np.pad(ids == PAD, [(0, 0), (1, 0)])[:, :-1]
     if wrong.any():
         row = int(wrong.any(axis=1).argmax())
         raise ValueError(

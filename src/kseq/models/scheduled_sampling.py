@@ -4,11 +4,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from kseq.decoding.constraints import NEVER
 from kseq.models.decoder import Decoder
 from kseq.models.inference import InferenceModels
-
-# Tokens that are never predicted, as in decoding: padding and `<s>`.
-_NEVER = (0, 2)
+from kseq.special_tokens import PAD
 
 
 def scheduled_sampling_logits(
@@ -48,13 +47,13 @@ def scheduled_sampling_logits(
     by_step = tf.transpose(tokens)  # (time, batch)
     steps, batch = tf.shape(by_step)[0], tf.shape(by_step)[1]
     # Steps after the end of a row have no weight.
-    is_true = (tf.range(steps) < given)[:, None] | (by_step == 0)
+    is_true = (tf.range(steps) < given)[:, None] | (by_step == PAD)
     if seed is not None:
         shape = tf.stack([steps, batch if coin == "token" else 1])
         draws = tf.random.stateless_uniform(shape, tf.cast(seed.next(), tf.int32))
         is_true |= draws < ratio
     vocab_size = decoder.config.target_vocab_size
-    never = tf.reduce_sum(tf.one_hot(_NEVER, vocab_size), axis=0) > 0  # (vocab,)
+    never = tf.reduce_sum(tf.one_hot(NEVER, vocab_size), axis=0) > 0  # (vocab,)
 
     def body(time: Any, predicted: Any, states: Any, all_logits: Any) -> Any:
         token = tf.where(is_true[time], by_step[time], predicted)  # (batch,)

@@ -6,12 +6,14 @@ import numpy as np
 import tensorflow as tf
 
 from kseq.config.checks import check_integer
+from kseq.data.batches import shift_targets
 from kseq.decoding.ensembles import average_distributions
 from kseq.decoding.search import log_normalizer
 from kseq.models.ensemble import Ensemble
 from kseq.models.inputs import INPUTS, check_source, real_step_mask
 from kseq.models.seq2seq import Seq2Seq
 from kseq.progress import progress
+from kseq.special_tokens import END, PAD, START
 
 
 def score(
@@ -65,7 +67,7 @@ def score(
     target = _check_target(target, len(source), model.config.target_vocab_size)
     rows = target.reshape(-1, target.shape[-1])  # (batch * n, target_length)
     source_index = np.repeat(np.arange(len(source)), len(rows) // max(len(source), 1))
-    lengths = (rows != 0).sum(axis=1)
+    lengths = (rows != PAD).sum(axis=1)
     source_lengths = real_step_mask(source).sum(axis=1)[source_index]
     function = model.compiled_cache.get(
         ("score", free_running), lambda: _compile(model, free_running)
@@ -146,9 +148,7 @@ def forced_log_probs(
             return member.free_running_logits(feed)
         return member(feed, training=False)
 
-    start = tf.fill([tf.shape(target)[0], 1], 2)
-    given = tf.concat([start, target[:, :-1]], axis=1)
-    feed = {INPUTS[0]: source, INPUTS[1]: given}
+    feed = {INPUTS[0]: source, INPUTS[1]: shift_targets(target)}
     members = model.models if isinstance(model, Ensemble) else [model]
     outputs = [compute_logits(member, feed) for member in members]
     logits = tf.cast(outputs[0], tf.float32)  # (batch, time, vocab)
@@ -160,7 +160,7 @@ def forced_log_probs(
     normalizer = tf.where(not_finite, tf.constant(np.nan, tf.float64), normalizer)
     log_probs = tf.cast(tf.gather(logits, target, batch_dims=2), tf.float64)
     log_probs -= tf.reshape(normalizer, tf.shape(target))
-    return tf.where(tf.equal(target, 0), tf.zeros_like(log_probs), log_probs)
+    return tf.where(tf.equal(target, PAD), tf.zeros_like(log_probs), log_probs)
 
 
 def _compile(model: Seq2Seq | Ensemble, free_running: bool) -> Any:
@@ -184,9 +184,9 @@ def _check_target(target: Any, rows: int, vocab_size: int) -> np.ndarray:
         raise ValueError(f"{message}. Received: shape {ids.shape}.")
     if not np.issubdtype(ids.dtype, np.integer):
         raise ValueError(f"{message}. Received: dtype {ids.dtype}.")
-    ended = np.pad(ids, [(0, 0)] * (ids.ndim - 1) + [(1, 0)], constant_values=2)
-    ended = (ended == 0) | (ended == 3)  # the previous token is padding or </s>
-    wrong = (ids < 0) | (ids >= vocab_size) | ((ids != 0) & ended[..., :-1])
+    ended = np.pad(ids, [(0, 0)] * (ids.ndim - 1) + [(1, 0)], constant_values=START)
+    ended = (ended == PAD) | (ended == END)  # the previous token is padding or </s>
+    wrong = (ids < 0) | (ids >= vocab_size) | ((ids != PAD) & ended[..., :-1])
     if wrong.any():
         row = tuple(int(k) for k in np.argwhere(wrong)[0][:-1])
         raise ValueError(
