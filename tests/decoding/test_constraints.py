@@ -313,7 +313,7 @@ def test_an_impossible_prefix_makes_no_other_output(kind: Any) -> None:
         ({"min_length": 1.5}, TypeError, "`min_length` .* Received: 1.5"),
         ({"no_repeat_ngram_size": True}, TypeError, "`no_repeat_ngram_size` .*: True"),
         ({"no_repeat_ngram_size": -1}, ValueError, "`no_repeat_ngram_size` .*: -1"),
-        ({"no_repeat_ngram_size": 10**9}, ValueError, r"\[1, 1000\]"),
+        ({"no_repeat_ngram_size": 10**9}, ValueError, r"\[0, 1000\]"),
         ({"min_length": 2**31}, ValueError, r"`min_length` .*, 2147483647\]"),
         ({"forbidden": [2**32]}, ValueError, r"`forbidden` .*, 2147483647\]"),
         ({"suppress_unknown": 1}, TypeError, "`suppress_unknown` .* Received: 1"),
